@@ -58,7 +58,10 @@ struct model_options {
 	enum model_weight weight; /* what percentages, sorting and exports use */
 	bool split_threads;       /* call tree: a root node per process and thread */
 	/* For exporters that need time order: called once per event that passes the filter, per thread
-	 * in order of time. wait is NULL for a CPU sample. node is a model_node id. May be NULL. */
+	 * in order of time. node is a model_node id. The cpu_ns of all events sum to the model's total:
+	 * so a sample's holds what was carried to it and may exceed its length, and CPU time that no
+	 * later sample takes comes as an event of no length. A reported thread is already defined, but
+	 * model_view is only to be had after model_finish. May be NULL. */
 	void (*on_event)(void *arg, const struct model_event *event);
 	void *on_event_arg;
 };
@@ -154,6 +157,9 @@ struct model;
 struct model *model_new(const struct model_options *options);
 /* Reads all blocks of r and charges them; may be called for several traces. r stays the caller's. */
 int model_add(struct model *m, struct trace_reader *r, struct err *err);
+/* The same from a path ("-": stdin). A filter on thread names reads a file twice, so that a name
+ * that became known late counts from the thread's start. */
+int model_add_path(struct model *m, const char *path, struct err *err);
 /* Decides Python or native where it takes the whole picture, sums the trees, sorts out names. */
 void model_finish(struct model *m);
 void model_free(struct model *m);
@@ -191,5 +197,8 @@ void metrics_add(struct metrics *to, const struct metrics *from);
  * samples. low and high in ns. */
 void metrics_interval(const struct metrics *m, const struct metrics *whole, double *low_ns,
 		      double *high_ns);
+/* The same for any part of the sampled CPU time, such as m->native_ns. */
+void metrics_part_interval(uint64_t part_ns, const struct metrics *whole, double *low_ns,
+			   double *high_ns);
 
 #endif
