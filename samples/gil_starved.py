@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Three threads of pure Python that want the interpreter at the same time.
+
+True of it, on builds with a GIL: only one runs at any moment, so the threads' CPU times add up to no
+more than the time that passed; what a thread does not run while it works, it waits for the GIL (or,
+on a busy machine, for a processor).
+Each thread prints its name, the CPU time and the wall time of its work in nanoseconds.
+"""
+
+import sys
+import threading
+import time
+
+rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 100
+report = []
+start = threading.Barrier(3)
+
+
+def spin():
+    start.wait()
+    wall, cpu = time.monotonic_ns(), time.thread_time_ns()
+    total = 0
+    for _ in range(rounds):
+        for i in range(100000): total ^= i  # @spin
+    report.append((threading.current_thread().name, time.thread_time_ns() - cpu,
+                   time.monotonic_ns() - wall))
+
+
+threads = [threading.Thread(target=spin, name="spin-%d" % i) for i in range(3)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+for line in report:
+    print(*line)
