@@ -16,9 +16,9 @@ except ImportError:
     print("numpy is not installed")
     sys.exit(77)
 
-rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 40
-matrix = numpy.linspace(0.0, 1.0, 300 * 300).reshape(300, 300)
-vector = numpy.linspace(0.1, 3.0, 1000000)
+rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+matrix = numpy.linspace(0.0, 1.0, 200 * 200).reshape(200, 200)
+vector = numpy.linspace(0.1, 3.0, 100000)
 
 
 def run():
