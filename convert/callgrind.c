@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The format of valgrind's callgrind, for KCachegrind, QCachegrind and callgrind_annotate: own cost
+ * of every line and cost of every call, in six kinds of event, nanoseconds and samples. Names are
+ * given once with a number; a number is all that stands for them later.
+ *
+ * A sampling profiler sees no calls: the count of a call is the number of samples that had it on
+ * their stack. Calls of a function to itself are left out, as valgrind does.
+ */
+#include "convert/exporter.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/call_graph.h"
+#include "formats/base/xalloc.h"
+
+#include "formats/base/banned.h"
+
+struct callgrind_event {
+	const char *name;
+	const char *description;
+	size_t offset; /* of a uint64_t in struct metrics */
+};
+
+static const struct callgrind_event events[] = {
+	{"CPU", "CPU time in ns", offsetof(struct metrics, cpu_ns)},
+	{"Python", "CPU time in Python code in ns", offsetof(struct metrics, python_ns)},
+	{"Native", "CPU time in native code in ns", offsetof(struct metrics, native_ns)},
+	{"System", "CPU time in the kernel in ns", offsetof(struct metrics, system_ns)},
+	{"Wall", "Wall time in ns", offsetof(struct metrics, wall_ns)},
+	{"Samples", "CPU samples", offsetof(struct metrics, samples)},
+};
+#define EVENT_COUNT (sizeof(events) / sizeof(events[0]))
+
+struct callgrind {
+	FILE *to;
+	struct frame_table frames;
+	struct call_graph graph;
+	struct intern objects;
+	struct intern files;
+	bool *object_written;
+	bool *file_written;
+	bool *name_written;
+	struct intern
+		names; /* "path\nname": two functions that share it need a line to tell apart */
+	uint32_t *name_uses; /* by id in names */
+	bool lines;
+	bool wall_first;
+};
+
+/* The events, that of --wall first when it is asked for: viewers show the first one. */
+static const struct callgrind_event *event_at(const struct callgrind *c, size_t i)
+{
+	static const size_t wall_order[EVENT_COUNT] = {4, 0, 1, 2, 3, 5};
+
+	return &events[c->wall_first ? wall_order[i] : i];
+}
+
+static void write_costs(const struct callgrind *c, const struct metrics *m)
+{
+	for (size_t i = 0; i < EVENT_COUNT; i++) {
+		uint64_t cost;
+
+		memcpy(&cost, (const char *)m + event_at(c, i)->offset, sizeof(cost));
+		fprintf(c->to, " %" PRIu64, cost);
+	}
+	putc('\n', c->to);
+}
+
+static const char *object_name(const struct frame *frame)
+{
+	if (frame->kind == FRAME_THREAD)
+		return "threads";
+	switch (frame->origin) {
+	case MODEL_USER:
+		return "your code";
+	case MODEL_LIBRARY:
+		return "libraries";
+	case MODEL_STANDARD:
+		return "standard library";
+	case MODEL_NONE:
+		break;
+	}
+	return "???";
+}
+
+static const char *file_name(const struct frame *frame)
+{
+	return *frame->path ? frame->path : "???";
+}
+
+static void write_id(struct callgrind *c, const char *key, uint32_t id, const char *name,
+		     bool *written)
+{
+	fprintf(c->to, "%s=(%u)", key, id + 1);
+	if (!*written)
+		fprintf(c->to, " %s", name);
+	putc('\n', c->to);
+	*written = true;
+}
+
+static uint32_t name_key(struct intern *names, const struct frame *frame)
+{
+	struct buf key = {0};
+	uint32_t id;
+
+	buf_printf(&key, "%s\n%s", frame->path, frame->name);
+	id = intern_add(names, key.data, key.size, NULL);
+	buf_release(&key);
+	return id;
+}
+
+/* Object, file and function: the keys are ob, fl, fn, or cob, cfi, cfn for the target of a call. */
+static void write_function(struct callgrind *c, uint32_t frame_id, const char *object_key,
+			   const char *file_key, const char *function_key)
+{
+	const struct frame *frame = &c->frames.frames[frame_id];
+	const char *object = object_name(frame);
+	const char *file = file_name(frame);
+	uint32_t object_id = intern_add(&c->objects, object, strlen(object), NULL);
+	uint32_t file_id = intern_add(&c->files, file, strlen(file), NULL);
+	struct buf name = {0};
+
+	write_id(c, object_key, object_id, object, &c->object_written[object_id]);
+	write_id(c, file_key, file_id, file, &c->file_written[file_id]);
+	if (!c->name_written[frame_id]) {
+		buf_add_text(&name, frame->name);
+		if (frame->line > 0 && (c->lines || c->name_uses[name_key(&c->names, frame)] > 1))
+			buf_printf(&name, ":%d", frame->line);
+	}
+	write_id(c, function_key, frame_id, buf_text(&name), &c->name_written[frame_id]);
+	buf_release(&name);
+}
+
+static int32_t position(int32_t line)
+{
+	return line > 0 ? line : 0;
+}
+
+static bool is_nothing(const struct metrics *m)
+{
+	return m->samples == 0 && m->cpu_ns == 0 && m->wall_ns == 0;
+}
+
+static void write_body(struct callgrind *c)
+{
+	const struct call_graph *g = &c->graph;
+	size_t line = 0;
+	size_t edge = 0;
+
+	for (uint32_t i = 0; i < g->node_count; i++) {
+		for (; edge < g->edge_count && g->edges[edge].caller < i; edge++)
+			;
+		if (i == FRAME_TABLE_ROOT || is_nothing(&g->nodes[i].total))
+			continue;
+		putc('\n', c->to);
+		write_function(c, i, "ob", "fl", "fn");
+		for (; line < g->line_count && g->lines[line].frame == i; line++) {
+			fprintf(c->to, "%d", position(g->lines[line].line));
+			write_costs(c, &g->lines[line].self);
+		}
+		for (; edge < g->edge_count && g->edges[edge].caller == i; edge++) {
+			const struct graph_edge *e = &g->edges[edge];
+
+			if (e->callee == i || is_nothing(&e->total))
+				continue;
+			write_function(c, e->callee, "cob", "cfi", "cfn");
+			fprintf(c->to, "calls=%" PRIu64 " %d\n",
+				e->total.samples > 0 ? e->total.samples : 1,
+				position(c->frames.frames[e->callee].line));
+			fprintf(c->to, "%d", position(e->line));
+			write_costs(c, &e->total);
+		}
+	}
+}
+
+static void write_header(struct callgrind *c, const struct export *x)
+{
+	const struct model_view *view = x->view;
+	struct buf title = {0};
+
+	fprintf(c->to, "# callgrind format\nversion: 1\ncreator: scprof %s\n", SCPROF_VERSION);
+	if (view->process_count > 0)
+		fprintf(c->to, "pid: %d\n", view->processes[0].pid);
+	fprintf(c->to, "cmd: %s\npart: 1\n", export_title(x, &title));
+	fputs("desc: Calls: samples that had the call on their stack, not the number of calls\n",
+	      c->to);
+	fprintf(c->to,
+		"desc: Recorded: %zu processes, %zu threads, %" PRIu64 " samples in %.3f s\n\n",
+		view->process_count, view->thread_count, view->total.samples,
+		(double)view->duration_ns / 1e9);
+	fputs("positions: line\n", c->to);
+	for (size_t i = 0; i < EVENT_COUNT; i++)
+		fprintf(c->to, "event: %s : %s\n", event_at(c, i)->name,
+			event_at(c, i)->description);
+	fputs("events:", c->to);
+	for (size_t i = 0; i < EVENT_COUNT; i++)
+		fprintf(c->to, " %s", event_at(c, i)->name);
+	fputs("\nsummary:", c->to);
+	write_costs(c, &view->total);
+	buf_release(&title);
+}
+
+static int callgrind_write(struct export *x, struct err *err)
+{
+	struct callgrind c = {
+		.to = x->to,
+		.lines = x->options->lines,
+		.wall_first = x->view->weight == MODEL_WALL,
+	};
+	size_t count;
+
+	(void)err;
+	frame_table_init(&c.frames, x->view, c.lines);
+	call_graph_init(&c.graph, x->view, &c.frames, true);
+	count = c.frames.count;
+	c.object_written = xcalloc(count, sizeof(bool));
+	c.file_written = xcalloc(count, sizeof(bool));
+	c.name_written = xcalloc(count, sizeof(bool));
+	c.name_uses = xcalloc(count, sizeof(*c.name_uses));
+	for (size_t i = 0; i < count; i++)
+		c.name_uses[name_key(&c.names, &c.frames.frames[i])]++;
+
+	write_header(&c, x);
+	write_body(&c);
+	fputs("\ntotals:", c.to);
+	write_costs(&c, &x->view->total);
+
+	free(c.object_written);
+	free(c.file_written);
+	free(c.name_written);
+	free(c.name_uses);
+	intern_release(&c.objects);
+	intern_release(&c.files);
+	intern_release(&c.names);
+	call_graph_release(&c.graph);
+	frame_table_release(&c.frames);
+	return 0;
+}
+
+static const char *const callgrind_patterns[] = {
+	"callgrind.out*",
+	"*.callgrind",
+	NULL,
+};
+
+const struct exporter callgrind_exporter = {
+	.name = "callgrind",
+	.description = "costs of lines and calls, for KCachegrind and callgrind_annotate",
+	.patterns = callgrind_patterns,
+	.flags = EXPORTER_MODEL,
+	.write = callgrind_write,
+};

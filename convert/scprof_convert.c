@@ -1,0 +1,337 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * scprof-convert: reads traces into one model and writes it in a format that other programs read.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "analyze/filter_options.h"
+#include "analyze/model.h"
+#include "convert/export_file.h"
+#include "convert/exporter.h"
+#include "formats/base/log.h"
+#include "formats/base/opt.h"
+
+#include "formats/base/banned.h"
+
+enum { EXIT_USAGE = 2 };
+
+struct options {
+	const char *output;
+	const char *format;
+	bool list;
+	bool threads;
+	bool lines;
+	const char *title;
+	uint64_t max_samples;
+	struct filter_options filter;
+	int verbosity;
+};
+
+static int set_metric(void *options, const char *arg, struct err *err)
+{
+	struct options *o = options;
+
+	if (strcmp(arg, "cpu") != 0 && strcmp(arg, "wall") != 0)
+		return err_set(err, ERR_USAGE, "'%s' is no metric, choose cpu or wall", arg);
+	o->filter.wall = strcmp(arg, "wall") == 0;
+	return 0;
+}
+
+static const struct opt option_table[] = {
+	{
+		.group = "Output",
+		.name = "output",
+		.letter = 'o',
+		.arg = "FILE",
+		.kind = OPT_KIND_TEXT,
+		.help = "write to FILE, - for standard output; its name says the format",
+		.offset = offsetof(struct options, output),
+	},
+	{
+		.name = "to",
+		.letter = 't',
+		.arg = "FORMAT",
+		.kind = OPT_KIND_TEXT,
+		.help = "write FORMAT whatever the file is called",
+		.offset = offsetof(struct options, format),
+	},
+	{
+		.name = "list",
+		.letter = 'l',
+		.kind = OPT_KIND_FLAG,
+		.help = "list the formats and leave",
+		.offset = offsetof(struct options, list),
+	},
+	{
+		.name = "title",
+		.arg = "TEXT",
+		.kind = OPT_KIND_TEXT,
+		.help = "title instead of the recorded command, where the format has one",
+		.offset = offsetof(struct options, title),
+	},
+	{
+		.name = "functions",
+		.kind = OPT_KIND_NO_FLAG,
+		.help = "a frame is a function (the default)",
+		.offset = offsetof(struct options, lines),
+	},
+	{
+		.name = "lines",
+		.kind = OPT_KIND_FLAG,
+		.help = "a frame is a line: \"name (file:line)\"",
+		.offset = offsetof(struct options, lines),
+	},
+	{
+		.name = "threads",
+		.kind = OPT_KIND_FLAG,
+		.help = "keep threads apart in formats without a place for them",
+		.offset = offsetof(struct options, threads),
+	},
+	{
+		.name = "max-samples",
+		.arg = "N",
+		.kind = OPT_KIND_UINT,
+		.min = 1,
+		.max = UINT32_MAX,
+		.help = "write at most about N samples or boxes, put the others together",
+		.offset = offsetof(struct options, max_samples),
+	},
+	FILTER_OPTIONS(struct options, filter),
+	{
+		.name = "metric",
+		.arg = "METRIC",
+		.kind = OPT_KIND_CALL,
+		.help = "the same as --cpu or --wall: METRIC is cpu or wall",
+		.set = set_metric,
+	},
+	{
+		.group = "Messages",
+		.name = "quiet",
+		.letter = 'q',
+		.kind = OPT_KIND_LESS,
+		.help = "say nothing but errors",
+		.offset = offsetof(struct options, verbosity),
+	},
+	{
+		.name = "verbose",
+		.letter = 'v',
+		.kind = OPT_KIND_COUNT,
+		.help = "say what is done",
+		.offset = offsetof(struct options, verbosity),
+	},
+};
+
+static void format_list(struct buf *b)
+{
+	for (size_t i = 0; i < exporter_count; i++) {
+		const struct exporter *e = exporter_table[i];
+
+		buf_printf(b, "  %-12s%s\n  %-12s", e->name, e->description, "");
+		for (const char *const *p = e->patterns; *p; p++)
+			buf_printf(b, "%s%s", p == e->patterns ? "" : "  ", *p);
+		buf_add_byte(b, '\n');
+	}
+}
+
+static void format_names(struct buf *b)
+{
+	for (size_t i = 0; i < exporter_count; i++)
+		buf_printf(b, "%s%s", i == 0 ? "" : ", ", exporter_table[i]->name);
+}
+
+static int no_format(struct err *err, const char *what, const char *name)
+{
+	struct buf names = {0};
+
+	format_names(&names);
+	err_set(err, ERR_USAGE, "%s '%s', choose one with --to: %s", what, name, buf_text(&names));
+	buf_release(&names);
+	return -1;
+}
+
+static const struct exporter *choose_exporter(const struct options *o, struct err *err)
+{
+	const struct exporter *exporter;
+
+	if (!o->output) {
+		err_set(err, ERR_USAGE,
+			"say where to write with -o FILE (-o - is standard output)");
+		return NULL;
+	}
+	if (o->format) {
+		exporter = exporter_find(o->format);
+		if (!exporter)
+			no_format(err, "there is no format", o->format);
+		return exporter;
+	}
+	if (strcmp(o->output, "-") == 0) {
+		no_format(err, "no format goes with the file name", o->output);
+		return NULL;
+	}
+	exporter = exporter_for_file(o->output);
+	if (!exporter)
+		no_format(err, "no format goes with the file name", o->output);
+	return exporter;
+}
+
+/* A slip of the fingers must not replace the recording by its export. */
+static int check_not_input(const char *output, char **traces, size_t count, struct err *err)
+{
+	struct stat to;
+
+	if (stat(output, &to) < 0)
+		return 0;
+	for (size_t i = 0; i < count; i++) {
+		struct stat from;
+
+		if (stat(traces[i], &from) == 0 && from.st_dev == to.st_dev &&
+		    from.st_ino == to.st_ino && S_ISREG(from.st_mode))
+			return err_set(err, ERR_USAGE,
+				       "%s is the trace itself, name another file with -o", output);
+	}
+	return 0;
+}
+
+static int read_traces(struct model *m, char **traces, size_t count, struct err *err)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct trace_reader *r = trace_reader_open(traces[i], err);
+		int ret;
+
+		if (!r)
+			return -1;
+		ret = model_add(m, r, err);
+		trace_reader_close(r);
+		if (ret < 0)
+			return err_wrap(err, "%s", traces[i]);
+		log_verbose("read %s", traces[i]);
+	}
+	model_finish(m);
+	return 0;
+}
+
+static int check_content(const struct model_view *view, struct err *err)
+{
+	if (metrics_weight(&view->total, view->weight) > 0)
+		return 0;
+	return err_set(err, ERR_FAILED,
+		       "nothing to write: no %s time passes the filters, leave some of them out",
+		       view->weight == MODEL_CPU ? "CPU" : "wall");
+}
+
+static int convert(const struct options *o, const struct exporter *exporter, char **traces,
+		   size_t count, struct err *err)
+{
+	struct export_options export_options = {
+		.title = o->title,
+		.threads = o->threads,
+		.lines = o->lines,
+		.max_items = o->max_samples,
+		.traces = (unsigned int)count,
+	};
+	struct model_options model_options = {
+		.split_threads = o->threads && !(exporter->flags & EXPORTER_THREADS),
+	};
+	struct export x = {.options = &export_options};
+	struct export_file file = {0};
+	struct model *m = NULL;
+	int ret = -1;
+
+	if (filter_options_apply(&o->filter, &model_options, err) < 0)
+		goto out;
+	if (exporter->flags & EXPORTER_EVENTS) {
+		x.events = exporter->events_new(&export_options, model_options.weight);
+		model_options.on_event = exporter->events_add;
+		model_options.on_event_arg = x.events;
+	}
+	m = model_new(&model_options);
+	if (read_traces(m, traces, count, err) < 0)
+		goto out;
+	x.view = model_view(m);
+	if (x.view->quality.damage)
+		log_warn("%s", x.view->quality.damage);
+	if (check_content(x.view, err) < 0 || export_file_open(&file, o->output, err) < 0)
+		goto out;
+	x.to = file.to;
+	if (exporter->write(&x, err) < 0)
+		goto out;
+	if (export_file_finish(&file, err) < 0)
+		goto out;
+	if (x.note.size > 0)
+		log_note("%s: %s", o->output, buf_text(&x.note));
+	log_verbose("wrote %s (%s)", o->output, exporter->name);
+	ret = 0;
+out:
+	export_file_release(&file);
+	buf_release(&x.note);
+	if (x.events)
+		exporter->events_free(x.events);
+	model_free(m);
+	return ret;
+}
+
+static int run(struct options *o, char **traces, size_t count, struct err *err)
+{
+	const struct exporter *exporter;
+	struct buf formats = {0};
+
+	if (o->list) {
+		format_list(&formats);
+		fputs(buf_text(&formats), stdout);
+		buf_release(&formats);
+		if (fflush(stdout) != 0)
+			return err_errno(err, "cannot write the list");
+		return 0;
+	}
+	if (count == 0)
+		return err_set(err, ERR_USAGE, "name the trace to convert, or see --help");
+	exporter = choose_exporter(o, err);
+	if (!exporter || check_not_input(o->output, traces, count, err) < 0)
+		return -1;
+	return convert(o, exporter, traces, count, err);
+}
+
+static int exit_code(const struct err *err)
+{
+	return err->code == ERR_USAGE ? EXIT_USAGE : EXIT_FAILURE;
+}
+
+int main(int argc, char **argv)
+{
+	struct options o = {0};
+	struct opt_table table = {
+		.tool = "scprof-convert",
+		.synopsis = "[OPTIONS] TRACE... -o FILE",
+		.about = "Writes what scprof-record recorded in a format that other programs read. "
+			 "The name of FILE says which one; several traces become one file.",
+		.options = option_table,
+		.count = sizeof(option_table) / sizeof(option_table[0]),
+	};
+	struct buf more = {0};
+	struct err err = {0};
+	int operand = 0;
+	int status = EXIT_SUCCESS;
+	int ret;
+
+	log_init("scprof-convert", LOG_NORMAL);
+	filter_options_init(&o.filter);
+	buf_add_text(&more, "Formats:\n");
+	format_list(&more);
+	table.more = buf_text(&more);
+	ret = opt_parse(&table, argc, argv, &o, &operand, &err);
+	if (ret == 0) {
+		log_init("scprof-convert", (enum log_level)o.verbosity);
+		ret = run(&o, argv + operand, (size_t)(argc - operand), &err);
+	}
+	if (ret < 0) {
+		log_error("%s", err.text);
+		status = exit_code(&err);
+	}
+	buf_release(&more);
+	filter_options_release(&o.filter);
+	return status;
+}

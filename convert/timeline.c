@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "convert/timeline.h"
+
+#include <stdlib.h>
+
+#include "formats/base/xalloc.h"
+
+#include "formats/base/banned.h"
+
+/* While events arrive: 4 million runs are 64 MB. */
+#define MAX_RUNS_HELD ((size_t)4 << 20)
+#define FIRST_WINDOW_NS 1000000
+/* A thread that always runs still has less CPU time than time, because others want the processor
+ * too. Small gaps wait until they add up to one that can be seen. */
+#define SMALLEST_GAP_NS 2000000
+
+void timeline_init(struct timeline *t, enum model_weight weight)
+{
+	*t = (struct timeline){.weight = weight};
+}
+
+void timeline_release(struct timeline *t)
+{
+	for (size_t i = 0; i < t->thread_count; i++)
+		free(t->threads[i].runs);
+	free(t->threads);
+	*t = (struct timeline){0};
+}
+
+static void add_run(struct timeline *t, struct timeline_thread *thread, uint32_t node,
+		    uint32_t state, uint64_t weight_ns)
+{
+	struct timeline_run *last = thread->count > 0 ? &thread->runs[thread->count - 1] : NULL;
+
+	thread->end_ns += weight_ns;
+	if (node != TIMELINE_GAP)
+		thread->weight_ns += weight_ns;
+	if (last && last->node == node && last->state == state) {
+		last->weight_ns += weight_ns;
+		return;
+	}
+	thread->runs =
+		xgrow(thread->runs, &thread->capacity, thread->count + 1, sizeof(*thread->runs));
+	thread->runs[thread->count++] =
+		(struct timeline_run){.node = node, .state = state, .weight_ns = weight_ns};
+	t->run_count++;
+}
+
+/* Puts equal runs together that begin in the same window. They stay in the order in which each
+ * stack was first seen. */
+static void merge_windows(struct timeline *t, struct timeline_thread *thread, uint64_t window_ns)
+{
+	struct map last = {0}; /* (node, state) -> where in the result; older windows' are stale */
+	uint64_t at_ns = 0;
+	uint64_t window = UINT64_MAX;
+	size_t window_start = 0;
+	size_t kept = 0;
+
+	for (size_t i = 0; i < thread->count; i++) {
+		struct timeline_run run = thread->runs[i];
+		uint64_t key = (uint64_t)run.node << 32 | run.state;
+		uint32_t same;
+
+		if (at_ns / window_ns != window) {
+			window = at_ns / window_ns;
+			window_start = kept;
+		}
+		at_ns += run.weight_ns;
+		same = map_get(&last, key);
+		if (same != MAP_NONE && same >= window_start) {
+			thread->runs[same].weight_ns += run.weight_ns;
+			continue;
+		}
+		if (kept > 0 && thread->runs[kept - 1].node == run.node &&
+		    thread->runs[kept - 1].state == run.state) {
+			thread->runs[kept - 1].weight_ns += run.weight_ns;
+			continue;
+		}
+		map_set(&last, key, (uint32_t)kept);
+		thread->runs[kept++] = run;
+	}
+	t->run_count -= thread->count - kept;
+	thread->count = kept;
+	map_release(&last);
+}
+
+/* Widens the window until no more than max_runs are left, or there is nothing left to put
+ * together. */
+static void shrink(struct timeline *t, size_t max_runs)
+{
+	uint64_t longest_ns = 0;
+
+	for (size_t i = 0; i < t->thread_count; i++) {
+		if (t->threads[i].end_ns > longest_ns)
+			longest_ns = t->threads[i].end_ns;
+	}
+	while (t->run_count > max_runs && t->window_ns <= longest_ns) {
+		t->window_ns = t->window_ns > 0 ? t->window_ns * 2 : FIRST_WINDOW_NS;
+		for (size_t i = 0; i < t->thread_count; i++)
+			merge_windows(t, &t->threads[i], t->window_ns);
+	}
+}
+
+void timeline_add(struct timeline *t, const struct model_event *event)
+{
+	struct timeline_thread *thread;
+	uint64_t wall_ns = event->end_ns - event->start_ns;
+	uint64_t weight_ns = t->weight == MODEL_CPU ? event->cpu_ns : wall_ns;
+	uint64_t start_ns = event->start_ns;
+
+	if (weight_ns == 0)
+		return;
+	t->threads = xgrow(t->threads, &t->thread_capacity, (size_t)event->thread + 1,
+			   sizeof(*t->threads));
+	for (; t->thread_count <= event->thread; t->thread_count++)
+		t->threads[t->thread_count] = (struct timeline_thread){0};
+	thread = &t->threads[event->thread];
+
+	/* A sample is taken while the thread runs, a wait begins when it stops running. */
+	if (!event->waiting && weight_ns < wall_ns)
+		start_ns = event->end_ns - weight_ns;
+	if (start_ns > thread->end_ns &&
+	    (thread->count == 0 || start_ns - thread->end_ns >= SMALLEST_GAP_NS))
+		add_run(t, thread, TIMELINE_GAP, 0, start_ns - thread->end_ns);
+	add_run(t, thread, event->node,
+		event->waiting && t->weight == MODEL_WALL ? 1 + event->wait : 0, weight_ns);
+	if (t->run_count > MAX_RUNS_HELD)
+		shrink(t, MAX_RUNS_HELD / 2);
+}
+
+static void move_start(struct timeline_thread *thread, uint64_t start_ns)
+{
+	if (thread->count == 0 || thread->runs[0].node != TIMELINE_GAP)
+		return;
+	if (start_ns > thread->runs[0].weight_ns)
+		start_ns = thread->runs[0].weight_ns;
+	thread->runs[0].weight_ns -= start_ns;
+	thread->end_ns -= start_ns;
+}
+
+static int compare_weights(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+/* The last resort: even as one run for each distinct stack there are too many. The heaviest
+ * max_runs stay, the others lose their names. */
+static void fold_rare(struct timeline *t, size_t max_runs)
+{
+	uint64_t *weights = xmalloc(t->run_count * sizeof(*weights));
+	uint64_t least_ns;
+	size_t n = 0;
+
+	for (size_t i = 0; i < t->thread_count; i++) {
+		for (size_t k = 0; k < t->threads[i].count; k++)
+			weights[n++] = t->threads[i].runs[k].weight_ns;
+	}
+	qsort(weights, n, sizeof(*weights), compare_weights);
+	least_ns = weights[max_runs > 0 ? max_runs - 1 : 0];
+	free(weights);
+	for (size_t i = 0; i < t->thread_count; i++) {
+		struct timeline_thread *thread = &t->threads[i];
+
+		for (size_t k = 0; k < thread->count; k++) {
+			struct timeline_run *run = &thread->runs[k];
+
+			if (run->weight_ns <= least_ns && run->node != TIMELINE_GAP) {
+				run->node = TIMELINE_OTHER;
+				run->state = 0;
+				t->folded++;
+			}
+		}
+		merge_windows(t, thread, thread->end_ns + 1);
+	}
+}
+
+void timeline_finish(struct timeline *t, const struct model_view *view,
+		     const struct call_tree *tree, size_t max_runs)
+{
+	for (size_t i = 0; i < t->thread_count; i++) {
+		struct timeline_thread *thread = &t->threads[i];
+
+		move_start(thread, view->start_ns);
+		for (size_t k = 0; k < thread->count; k++) {
+			struct timeline_run *run = &thread->runs[k];
+
+			if (run->node != TIMELINE_GAP)
+				run->node = tree->of_self[run->node];
+		}
+		merge_windows(t, thread, 1); /* lines that are the same frame now */
+	}
+	shrink(t, max_runs);
+	if (t->run_count > max_runs)
+		fold_rare(t, max_runs);
+}
