@@ -29,9 +29,9 @@ def write_log(path, count):
         for i in range(count):
             page = dice.choice(PAGES)
             millis = dice.expovariate(1 / (80 if page.startswith("/api") else 15))
-            file.write('10.0.%d.%d - - [21/Nov/2025:%02d:%02d:%02d +0000] "GET %s HTTP/1.1" %d %d %d\n'
-                       % (i % 7, i % 251, i // 3600 % 24, i // 60 % 60, i % 60, page,
-                          500 if millis > 400 else 200, 300 + i % 5000, millis))
+            clock = "%02d:%02d:%02d" % (i // 3600 % 24, i // 60 % 60, i % 60)
+            file.write('10.0.%d.%d - - [21/Nov/2025:%s +0000] "GET %s HTTP/1.1" %d %d %d\n' % (
+                i % 7, i % 251, clock, page, 500 if millis > 400 else 200, 300 + i % 5000, millis))
 
 
 def parse(path):

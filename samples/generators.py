@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """A pipeline of generators.
 
-True of it: source() spends two parts of the CPU time, transform() one and consume() one, each on its
-marked line. source() runs below transform(), and transform() below consume(), so their cumulative
-times are 2, 3 and 4 parts of 4.
+True of it: source() spends two parts of the CPU time, transform() one and consume() one, each on
+its marked line. source() runs below transform(), and transform() below consume(), so their
+cumulative times are 2, 3 and 4 parts of 4.
 """
 
 import sys

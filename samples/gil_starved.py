@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Three threads of pure Python that want the interpreter at the same time.
 
-True of it, on builds with a GIL: only one runs at any moment, so the threads' CPU times add up to no
-more than the time that passed; what a thread does not run while it works, it waits for the GIL (or,
-on a busy machine, for a processor).
+True of it, on builds with a GIL: only one runs at any moment, so the threads' CPU times add up to
+no more than the time that passed; what a thread does not run while it works, it waits for the GIL
+(or, on a busy machine, for a processor).
 Each thread prints its name, the CPU time and the wall time of its work in nanoseconds.
 """
 
