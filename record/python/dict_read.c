@@ -24,6 +24,9 @@
 #define MAX_LOG2_SIZE 18
 _Static_assert(DICT_READ_MAX_ENTRIES == (1u << MAX_LOG2_SIZE) / 2, "one cap");
 
+/* More than a dict object up to its last field. */
+#define MAX_DICT_HEAD 256
+
 /* Bytes before the object at which a managed dict pointer stands. */
 #define MANAGED_DICT_BEFORE 24
 #define MANAGED_DICT_BEFORE_FREE_THREADED 8
@@ -157,12 +160,15 @@ static int dict_pointers(struct object_reader *reader, uint64_t dict, uint64_t *
 			 uint64_t *values)
 {
 	const struct py_layout *layout = reader->layout;
+	unsigned char head[MAX_DICT_HEAD];
+	size_t size = layout->dict_values + sizeof(*values);
 
-	return object_reader_is(reader, dict, TYPE_IS_DICT) &&
-			       object_reader_u64(reader, dict + layout->dict_keys, keys) == 0 &&
-			       object_reader_u64(reader, dict + layout->dict_values, values) == 0
-		       ? 0
-		       : -1;
+	if (layout->dict_keys >= layout->dict_values || size > sizeof(head) ||
+	    object_reader_head(reader, dict, TYPE_IS_DICT, head, size))
+		return -1;
+	memcpy(keys, head + layout->dict_keys, sizeof(*keys));
+	memcpy(values, head + layout->dict_values, sizeof(*values));
+	return 0;
 }
 
 int dict_read(struct object_reader *reader, uint64_t dict, struct dict_entries *entries)

@@ -39,35 +39,44 @@ int object_reader_u64(struct object_reader *reader, uint64_t address, uint64_t *
 	return object_reader_bytes(reader, address, value, sizeof(*value));
 }
 
-int object_reader_type(struct object_reader *reader, uint64_t object, uint64_t *type,
-		       uint64_t *flags)
+static int type_flags(struct object_reader *reader, uint64_t type, uint64_t *flags)
 {
-	const struct py_layout *layout = reader->layout;
 	struct object_type *known;
 
-	if (!object_reader_plausible(object) ||
-	    object_reader_u64(reader, object + layout->object_type, type) ||
-	    !object_reader_plausible(*type))
+	if (!object_reader_plausible(type))
 		return -1;
 	for (unsigned i = 0; i < OBJECT_READER_TYPES; i++) {
-		if (reader->types[i].address == *type) {
+		if (reader->types[i].address == type) {
 			*flags = reader->types[i].flags;
 			return 0;
 		}
 	}
-	if (object_reader_u64(reader, *type + layout->type_flags, flags))
+	if (object_reader_u64(reader, type + reader->layout->type_flags, flags))
 		return -1;
 	known = &reader->types[reader->next_type++ % OBJECT_READER_TYPES];
-	known->address = *type;
+	known->address = type;
 	known->flags = *flags;
 	return 0;
 }
 
-bool object_reader_is(struct object_reader *reader, uint64_t object, uint64_t flag)
+int object_reader_type(struct object_reader *reader, uint64_t object, uint64_t *type,
+		       uint64_t *flags)
+{
+	if (!object_reader_plausible(object) ||
+	    object_reader_u64(reader, object + reader->layout->object_type, type))
+		return -1;
+	return type_flags(reader, *type, flags);
+}
+
+int object_reader_head(struct object_reader *reader, uint64_t object, uint64_t flag, void *head,
+		       size_t size)
 {
 	uint64_t type, flags;
 
-	return object_reader_type(reader, object, &type, &flags) == 0 && (flags & flag);
+	if (!object_reader_plausible(object) || object_reader_bytes(reader, object, head, size))
+		return -1;
+	memcpy(&type, (unsigned char *)head + reader->layout->object_type, sizeof(type));
+	return type_flags(reader, type, &flags) == 0 && (flags & flag) ? 0 : -1;
 }
 
 /* The head of a str object, decoded. */
@@ -127,8 +136,7 @@ int object_reader_str(struct object_reader *reader, uint64_t object, char **text
 	int ret = -1;
 
 	if (layout->str_ascii_data > sizeof(head) ||
-	    !object_reader_is(reader, object, TYPE_IS_STR) ||
-	    object_reader_bytes(reader, object, head, layout->str_ascii_data) ||
+	    object_reader_head(reader, object, TYPE_IS_STR, head, layout->str_ascii_data) ||
 	    str_head_decode(reader, object, head, &str))
 		return -1;
 	bytes = str.length * str.kind;
@@ -173,12 +181,15 @@ bool object_reader_str_equals(struct object_reader *reader, uint64_t object, con
 int object_reader_int(struct object_reader *reader, uint64_t object, uint64_t *value)
 {
 	const struct py_layout *layout = reader->layout;
+	unsigned char head[MAX_HEAD];
 	uint32_t digits[3] = {0};
 	uint64_t tag, n;
 
-	if (!object_reader_is(reader, object, TYPE_IS_LONG) ||
-	    object_reader_u64(reader, object + layout->long_tag, &tag))
+	/* Every int has room for two digits, only those above 60 bits have a third. */
+	if (layout->long_digit > sizeof(head) - sizeof(digits) ||
+	    object_reader_head(reader, object, TYPE_IS_LONG, head, layout->long_digit + 8))
 		return -1;
+	memcpy(&tag, head + layout->long_tag, sizeof(tag));
 	if (layout->version >= 0x30c) {
 		if (tag & 2) /* negative */
 			return -1;
@@ -186,8 +197,11 @@ int object_reader_int(struct object_reader *reader, uint64_t object, uint64_t *v
 	} else {
 		n = tag;
 	}
-	if (n > 3 || (n && object_reader_bytes(reader, object + layout->long_digit, digits,
-					       n * sizeof(digits[0]))))
+	if (n > 3)
+		return -1;
+	memcpy(digits, head + layout->long_digit, (n < 2 ? n : 2) * sizeof(digits[0]));
+	if (n == 3 && object_reader_bytes(reader, object + layout->long_digit + 8, &digits[2],
+					  sizeof(digits[2])))
 		return -1;
 	if (digits[0] >> 30 || digits[1] >> 30 || digits[2] >> 4)
 		return -1;
@@ -242,11 +256,14 @@ int py_read_str(const struct py_layout *layout, const struct py_memory *memory, 
 
 static int bytes_size(struct object_reader *reader, uint64_t object, uint64_t *size)
 {
-	if (!object_reader_is(reader, object, TYPE_IS_BYTES) ||
-	    object_reader_u64(reader, object + reader->layout->var_size, size) ||
-	    *size > PY_MAX_LINE_TABLE)
+	uint32_t at = reader->layout->var_size;
+	unsigned char head[MAX_HEAD];
+
+	if (at > sizeof(head) - sizeof(*size) ||
+	    object_reader_head(reader, object, TYPE_IS_BYTES, head, at + sizeof(*size)))
 		return -1;
-	return 0;
+	memcpy(size, head + at, sizeof(*size));
+	return *size > PY_MAX_LINE_TABLE ? -1 : 0;
 }
 
 /* Reads a bytes object; the caller frees *data. */

@@ -48,8 +48,10 @@ int object_reader_u64(struct object_reader *reader, uint64_t address, uint64_t *
 int object_reader_type(struct object_reader *reader, uint64_t object, uint64_t *type,
 		       uint64_t *flags);
 
-/* Whether an object's type has this flag; false also when it cannot be read. */
-bool object_reader_is(struct object_reader *reader, uint64_t object, uint64_t flag);
+/* Reads an object's first size bytes, enough for its type, which must have this flag. Returns 0, or
+ * -1 when it has not or cannot be read. */
+int object_reader_head(struct object_reader *reader, uint64_t object, uint64_t flag, void *head,
+		       size_t size);
 
 /* As py_read_str. */
 int object_reader_str(struct object_reader *reader, uint64_t object, char **text, size_t *size);

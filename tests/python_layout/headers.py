@@ -121,6 +121,37 @@ def expressions(minor, free_threaded):
     return fields
 
 
+def dict_facts(minor, free_threaded):
+    """What dict_read.c takes for granted and headers say from 3.11 on: expression -> number."""
+    facts = {
+        "offsetof(struct _dictkeysobject, dk_log2_size)": 8,
+        "offsetof(struct _dictkeysobject, dk_log2_index_bytes)": 9,
+        "offsetof(struct _dictkeysobject, dk_kind)": 10,
+        "offsetof(struct _dictkeysobject, dk_nentries)": 24,
+        "offsetof(struct _dictkeysobject, dk_indices)": 32,
+        "sizeof(PyDictKeyEntry)": 24,
+        "offsetof(PyDictKeyEntry, me_key)": 8,
+        "sizeof(PyDictUnicodeEntry)": 16,
+        "offsetof(PyDictUnicodeEntry, me_key)": 0,
+        "DICT_KEYS_GENERAL": 0,
+        "Py_TPFLAGS_MANAGED_DICT": 1 << 4,
+        "Py_TPFLAGS_LONG_SUBCLASS": 1 << 24,
+        "Py_TPFLAGS_BYTES_SUBCLASS": 1 << 27,
+        "Py_TPFLAGS_UNICODE_SUBCLASS": 1 << 28,
+        "Py_TPFLAGS_DICT_SUBCLASS": 1 << 29,
+        "offsetof(struct _dictvalues, values)": 8 if minor >= 13 else 0,
+    }
+    if minor != 12:
+        facts["MANAGED_DICT_OFFSET"] = -8 if free_threaded else -24
+    if minor >= 13:
+        facts.update({
+            "Py_TPFLAGS_INLINE_VALUES": 1 << 2,
+            "offsetof(struct _dictvalues, capacity)": 0,
+            "offsetof(struct _dictvalues, valid)": 3,
+        })
+    return facts
+
+
 PROGRAM = """
 #define Py_BUILD_CORE 1
 #include <Python.h>
@@ -192,13 +223,14 @@ class Headers:
     def fields(self, free_threaded):
         """What the headers say of each field: name -> number, or NONE."""
         wanted = expressions(self.minor, free_threaded)
-        prints = "".join('\tprintf("%s %%ld\\n", (long)(%s));\n' % (name, expression)
-                         for name, expression in wanted.items() if expression != NONE)
         found = {name: NONE for name, expression in wanted.items() if expression == NONE}
-        for line in self._run(prints, free_threaded).splitlines():
-            name, number = line.split()
-            found[name] = int(number)
-        return found
+        asked = [name for name in wanted if name not in found]
+        numbers = self.numbers([wanted[name] for name in asked], free_threaded)
+        return {**found, **dict(zip(asked, numbers))}
+
+    def numbers(self, wanted, free_threaded):
+        prints = "".join('\tprintf("%%ld\\n", (long)(%s));\n' % one for one in wanted)
+        return [int(line) for line in self._run(prints, free_threaded).splitlines()]
 
     def debug_offsets(self, free_threaded):
         """The bytes of the _Py_DebugOffsets that a build from these headers would hold."""

@@ -196,7 +196,6 @@ static void target_open(struct target *target, char **argv)
 }
 
 struct names_found {
-	bool print;
 	int count;
 };
 
@@ -205,20 +204,18 @@ static void name_found(void *arg, uint64_t ident, const char *name, size_t size)
 	struct names_found *names = arg;
 
 	names->count++;
-	if (!names->print)
-		return;
 	printf("%" PRIu64 " ", ident);
 	print_hex(name, size);
 	printf("\n");
 }
 
-/* Reads the names `times` times and prints those of the last; then what happened in all. */
+/* Reads the names `times` times, prints them all, then what happened. */
 static void peek_names(struct target *target, long times)
 {
 	long failed = 0, entries = 0;
 
 	for (long i = 0; i < times; i++) {
-		struct names_found names = {.print = i == times - 1};
+		struct names_found names = {0};
 		int n = py_read_thread_names(&target->layout, &target->memory, target->runtime,
 					     name_found, &names);
 

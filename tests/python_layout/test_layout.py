@@ -61,6 +61,15 @@ def test_found_layout_agrees_with_headers(interpreter, probed, peek):
         assert differences(parse(done.stdout.decode()), probed.fields(free_threaded)) == []
 
 
+def test_dicts_are_as_dict_read_takes_them(interpreter, probed):
+    if interpreter.version < (3, 11):
+        pytest.skip("no header says it before 3.11; test_objects.py reads dicts of all versions")
+    for free_threaded in threadings(interpreter):
+        facts = headers.dict_facts(interpreter.version[1], free_threaded)
+        got = probed.numbers(facts, free_threaded)
+        assert dict(zip(facts, got)) == facts
+
+
 def test_running_interpreter_agrees_with_table(interpreter, peek):
     """Also without headers: the table that the interpreter holds changes nothing in ours."""
     if interpreter.version < (3, 13):

@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Objects read out of running interpreters from outside: strings, code objects, thread names."""
 
+import re
+
 import pytest
 
 from peek import Target
@@ -39,7 +41,8 @@ peek_wait()
 
 CODE = r"""
 import gc, types, json, argparse, dataclasses, inspect, typing, asyncio
-exec(compile("def caf\xe9():\n    return '\u4f60'\n" + "x = 1\n" * 3000, "/tmp/d\xefr \u4f60.py", "exec"))
+text = "def caf\xe9():\n    return '\u4f60'\n" + "x = 1\n" * 3000
+exec(compile(text, "/tmp/d\xefr \u4f60.py", "exec"))
 found, todo = {}, [f.__code__ for f in gc.get_objects() if isinstance(f, types.FunctionType)]
 todo.append(compile("a\nb", "<\U0001f600>", "exec"))
 while todo:
@@ -81,8 +84,8 @@ class Slotted(Worker):
     __slots__ = ("one", "two")
 class Named(str):
     pass
-threads = [threading.Thread(target=release.wait, name=name) for name in
-           ("plain", "caf\xe9", "\u4f60\u597d", "\U0001f600 emoji", "n\xfcl\0inside", "x" * 5000, "")]
+names = ["plain", "caf\xe9", "\u4f60\u597d", "\U0001f600 emoji", "n\xfcl\0inside", "x" * 5000, ""]
+threads = [threading.Thread(target=release.wait, name=name) for name in names]
 threads += [threading.Thread(target=release.wait) for _ in range(4)]
 threads += [Worker("worker %d" % extra, extra) for extra in (0, 1, 5, 29, 30, 31, 40, 100)]
 threads += [Slotted("slotted", 3)]
@@ -172,12 +175,16 @@ class Worker(threading.Thread):
     def run(self):
         self.name = random.choice(names) * random.randrange(1, 50)
         setattr(self, "later_%d" % random.randrange(50), self.name)
+        self.release.wait()
 def churn():
     for i in itertools.count():
-        crowd = [Worker(name=names[i % 4] + str(i)) for _ in range(random.randrange(1, 20))]
+        release = threading.Event()
+        crowd = [Worker(name=names[i % 4] + str(i)) for _ in range(random.randrange(1, 30))]
         for one in crowd:
             one.daemon = True
+            one.release = release
             one.start()
+        release.set()
         for one in crowd:
             one.join()
         exec("def made_%d(): pass" % (i % 100))
@@ -188,6 +195,9 @@ peek_wait()
 import os
 os._exit(0)
 """
+CHURN_NAME = re.compile(
+    r"MainThread|Thread-\d+( \(churn\))?|(ascii|caf\xe9|\u4f60\u597d|\U0001f600)\d+"
+    r"|(ascii)+|(caf\xe9)+|(\u4f60\u597d)+|(\U0001f600)+")
 
 
 def counts(line):
@@ -197,11 +207,15 @@ def counts(line):
 
 def test_names_while_threads_come_and_go(interpreter, peek_sanitized):
     with Target(interpreter, CHURN) as target:
-        lines = target.peek(peek_sanitized, "names", 1000)
+        lines = target.peek(peek_sanitized, "names", 3000)
     got = counts(lines[-1])
-    assert got["times"] == 1000
-    assert got["failed"] <= 200
-    assert got["entries"] >= 1000  # MainThread and the two that make the others
+    assert got["times"] == 3000
+    names = [bytes.fromhex(line.split(" ")[1]).decode("utf-8", "surrogatepass")
+             for line in lines[:-1]]
+    wrong = [name for name in names if not CHURN_NAME.fullmatch(name)]
+    assert len(wrong) <= len(names) / 1000, wrong[:10]
+    assert got["failed"] <= 300
+    assert got["entries"] >= 9000  # MainThread and the two that make the others, and theirs
 
 
 @pytest.mark.parametrize("seed", [1, 2, 3])
