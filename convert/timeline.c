@@ -104,8 +104,8 @@ static void shrink(struct timeline *t, size_t max_runs)
 void timeline_add(struct timeline *t, const struct model_event *event)
 {
 	struct timeline_thread *thread;
-	uint64_t wall_ns = event->end_ns - event->start_ns;
-	uint64_t weight_ns = t->weight == MODEL_CPU ? event->cpu_ns : wall_ns;
+	uint64_t length_ns = event->end_ns - event->start_ns;
+	uint64_t weight_ns = t->weight == MODEL_CPU ? event->cpu_ns : event->wall_ns;
 	uint64_t start_ns = event->start_ns;
 
 	if (weight_ns == 0)
@@ -117,7 +117,7 @@ void timeline_add(struct timeline *t, const struct model_event *event)
 	thread = &t->threads[event->thread];
 
 	/* A sample is taken while the thread runs, a wait begins when it stops running. */
-	if (!event->waiting && weight_ns < wall_ns)
+	if (!event->waiting && weight_ns < length_ns)
 		start_ns = event->end_ns - weight_ns;
 	if (start_ns > thread->end_ns &&
 	    (thread->count == 0 || start_ns - thread->end_ns >= SMALLEST_GAP_NS))

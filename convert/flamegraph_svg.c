@@ -1,0 +1,405 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * The flame graph as one SVG file. It holds two things: a picture of the whole, laid out for
+ * readers that show SVG as an image, and the data of all boxes, from which the script draws the
+ * same picture in a browser, to its width, and every other view: a zoomed one shows what was too
+ * narrow before.
+ *
+ * The ids and classes (#frames > g > title, rect, text; #search, #unzoom, #details, #matched;
+ * "parent", "hide") are those that scripts for flame graphs expect.
+ */
+#include "convert/exporter.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "convert/clean_text.h"
+#include "convert/flamegraph.h"
+#include "convert/flamegraph_assets.h"
+#include "formats/base/json_write.h"
+#include "formats/base/xalloc.h"
+
+#include "formats/base/banned.h"
+
+/* Data of more boxes than the first makes a page slow; the static picture holds fewer. */
+#define MAX_BOXES 100000
+#define MAX_STATIC_BOXES 4000
+#define MAX_STATIC_ROWS 200
+
+/* Known to flamegraph.js, too. */
+#define WIDTH 1200
+#define MARGIN 10
+#define TOP 100
+#define ROW 18
+
+#define SMALLEST_PX 0.3
+#define CHARACTER_PX 7.3 /* on the safe side: the reader's font is not known */
+#define SHADES 5
+
+struct svg {
+	FILE *to;
+	struct export *x;
+	struct flame_graph graph;
+	uint32_t rows;
+	struct buf text; /* scratch */
+};
+
+static void format_time(struct buf *b, uint64_t ns)
+{
+	static const struct {
+		double ns;
+		const char *name;
+	} units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}, {1, "ns"}};
+	size_t unit = 0;
+
+	while (unit < 3 && (double)ns < units[unit].ns)
+		unit++;
+	buf_printf(b, "%.*f %s", (double)ns / units[unit].ns < 100 && unit < 3 ? 2 : 0,
+		   (double)ns / units[unit].ns, units[unit].name);
+}
+
+static double share(const struct svg *s, uint64_t ns)
+{
+	return 100.0 * (double)ns / (double)s->graph.boxes[0].total_ns;
+}
+
+static void write_xml(struct svg *s, const char *text)
+{
+	buf_clear(&s->text);
+	clean_text_xml(&s->text, text);
+	fputs(buf_text(&s->text), s->to);
+}
+
+/* The same shade for the same label, in the script as well. */
+static unsigned int shade_of(const char *label)
+{
+	unsigned int hash = 0;
+
+	for (; *label; label++)
+		hash = (hash * 31 + (unsigned char)*label) & 0xffff;
+	return hash % SHADES;
+}
+
+/* As much of the label as fits: all of it, its name, or the name cut off. */
+static void write_fitted(struct svg *s, const struct flame_frame *frame, double width_px)
+{
+	size_t room = width_px > 6 ? (size_t)((width_px - 6) / CHARACTER_PX) : 0;
+	size_t characters = 0;
+	size_t cut = 0;
+	struct buf label = {0};
+
+	if (clean_text_length(frame->label) <= room) {
+		write_xml(s, frame->label);
+		return;
+	}
+	buf_add(&label, frame->label, frame->name_length);
+	if (clean_text_length(buf_text(&label)) > room) {
+		while (cut < label.size) {
+			if ((label.data[cut] & 0xc0) != 0x80 && characters++ + 1 == room)
+				break;
+			cut++;
+		}
+		label.size = cut;
+		buf_add_text(&label, "…");
+	}
+	write_xml(s, buf_text(&label));
+	buf_release(&label);
+}
+
+static void write_box(struct svg *s, const struct flame_box *box)
+{
+	const struct flame_frame *frame = &s->graph.frames[box->frame];
+	double scale = (double)(WIDTH - 2 * MARGIN) / (double)s->graph.boxes[0].total_ns;
+	double left_px = MARGIN + (double)box->start_ns * scale;
+	double width_px = (double)box->total_ns * scale;
+	uint32_t top_px = TOP + box->depth * ROW;
+
+	fputs("<g class=\"func_g\"><title>", s->to);
+	write_xml(s, frame->label);
+	buf_clear(&s->text);
+	buf_add_text(&s->text, "\n");
+	format_time(&s->text, box->total_ns);
+	buf_printf(&s->text, ", %.2f %%; self ", share(s, box->total_ns));
+	format_time(&s->text, box->self_ns);
+	buf_printf(&s->text, ", %.2f %%", share(s, box->self_ns));
+	fputs(buf_text(&s->text), s->to);
+	if (*frame->path) {
+		putc('\n', s->to);
+		write_xml(s, frame->path);
+		if (frame->line > 0)
+			fprintf(s->to, ":%d", frame->line);
+	}
+	fprintf(s->to,
+		"</title><rect x=\"%.2f\" y=\"%u\" width=\"%.2f\" height=\"%d\" rx=\"1\" "
+		"class=\"%c%u\"/>",
+		left_px, top_px, width_px, ROW - 1, flame_kind_letter(frame->kind),
+		shade_of(frame->label));
+	if (width_px > 6 + 2 * CHARACTER_PX) {
+		fprintf(s->to, "<text x=\"%.2f\" y=\"%u\">", left_px + 3, top_px + 13);
+		write_fitted(s, frame, width_px);
+		fputs("</text>", s->to);
+	}
+	fputs("</g>\n", s->to);
+}
+
+static int compare_down(const void *a, const void *b)
+{
+	uint64_t x = *(const uint64_t *)a;
+	uint64_t y = *(const uint64_t *)b;
+
+	return (x < y) - (x > y);
+}
+
+/* The weight a box needs to be in the static picture. */
+static uint64_t find_least(const struct flame_graph *g)
+{
+	uint64_t least_ns =
+		(uint64_t)((double)g->boxes[0].total_ns * SMALLEST_PX / (WIDTH - 2 * MARGIN));
+	uint64_t *totals;
+
+	if (g->count > MAX_STATIC_BOXES) {
+		totals = xmalloc(g->count * sizeof(*totals));
+		for (size_t i = 0; i < g->count; i++)
+			totals[i] = g->boxes[i].total_ns;
+		qsort(totals, g->count, sizeof(*totals), compare_down);
+		if (totals[MAX_STATIC_BOXES] + 1 > least_ns)
+			least_ns = totals[MAX_STATIC_BOXES] + 1;
+		free(totals);
+	}
+	return least_ns > 0 ? least_ns : 1;
+}
+
+static bool is_shown(const struct flame_box *box, uint64_t least_ns)
+{
+	return box->depth < MAX_STATIC_ROWS && (box->depth == 0 || box->total_ns >= least_ns);
+}
+
+static void write_picture(struct svg *s, uint64_t least_ns)
+{
+	fputs("<g id=\"frames\">\n", s->to);
+	for (size_t i = 0; i < s->graph.count; i++) {
+		if (is_shown(&s->graph.boxes[i], least_ns))
+			write_box(s, &s->graph.boxes[i]);
+	}
+	fputs("</g>\n", s->to);
+}
+
+static void write_legend(struct svg *s)
+{
+	static const struct {
+		enum flame_kind kind;
+		const char *name;
+	} entries[] = {
+		{FLAME_USER, "your code"},
+		{FLAME_LIBRARY, "libraries"},
+		{FLAME_STANDARD, "standard library"},
+		{FLAME_NATIVE, "native"},
+		{FLAME_SYSTEM, "system"},
+		{FLAME_WAIT, "waiting"},
+		{FLAME_THREAD, "other"},
+	};
+	double left_px = MARGIN;
+
+	fputs("<g id=\"legend\">\n", s->to);
+	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
+		uint64_t ns = s->graph.kind_ns[entries[i].kind];
+
+		if (ns == 0)
+			continue;
+		buf_clear(&s->text);
+		buf_printf(&s->text, "%s %.1f %%", entries[i].name, share(s, ns));
+		fprintf(s->to,
+			"<rect x=\"%.0f\" y=\"56\" width=\"12\" height=\"12\" rx=\"2\" "
+			"class=\"%c0\"/><text x=\"%.0f\" y=\"66\" class=\"quiet\">%s</text>\n",
+			left_px, flame_kind_letter(entries[i].kind), left_px + 17,
+			buf_text(&s->text));
+		left_px += 17 + (double)clean_text_length(buf_text(&s->text)) * CHARACTER_PX + 10;
+	}
+	fputs("</g>\n", s->to);
+}
+
+static void write_count(struct buf *b, uint64_t count, const char *one, const char *many)
+{
+	buf_printf(b, " · %" PRIu64 " %s", count, count == 1 ? one : many);
+}
+
+static void write_head(struct svg *s, uint32_t height_px)
+{
+	const struct model_view *view = s->x->view;
+	struct buf title = {0};
+
+	export_title(s->x, &title);
+	fprintf(s->to,
+		"<?xml version=\"1.0\" encoding=\"UTF-8\" standalone=\"no\"?>\n"
+		"<svg xmlns=\"http://www.w3.org/2000/svg\" version=\"1.1\" width=\"%d\" "
+		"height=\"%u\" viewBox=\"0 0 %d %u\" class=\"static\" "
+		"style=\"max-width:100%%;height:auto\" role=\"img\" "
+		"aria-labelledby=\"title\">\n<title>",
+		WIDTH, height_px, WIDTH, height_px);
+	write_xml(s, buf_text(&title));
+	fprintf(s->to, "</title>\n<!-- written by scprof %s -->\n<style>\n%s</style>\n",
+		SCPROF_VERSION, flamegraph_style);
+	fprintf(s->to,
+		"<rect class=\"back\" width=\"100%%\" height=\"100%%\"/>\n"
+		"<g id=\"head\">\n<rect class=\"back\" width=\"100%%\" height=\"%d\"/>\n"
+		"<text id=\"title\" x=\"%d\" y=\"25\">",
+		TOP - 2, MARGIN);
+	write_xml(s, buf_text(&title));
+	fprintf(s->to, "</text>\n<text id=\"subtitle\" class=\"quiet\" x=\"%d\" y=\"45\">", MARGIN);
+	buf_clear(&s->text);
+	buf_add_text(&s->text, view->weight == MODEL_CPU ? "CPU time " : "wall time ");
+	format_time(&s->text, s->graph.boxes[0].total_ns);
+	write_count(&s->text, view->process_count, "process", "processes");
+	write_count(&s->text, view->thread_count, "thread", "threads");
+	write_count(&s->text, view->total.samples, "sample", "samples");
+	fputs(buf_text(&s->text), s->to);
+	if (s->x->note.size > 0) {
+		fputs(" · ", s->to);
+		write_xml(s, buf_text(&s->x->note));
+	}
+	fputs("</text>\n", s->to);
+	write_legend(s);
+	fprintf(s->to,
+		"<text id=\"details\" x=\"%d\" y=\"88\"> </text>\n"
+		"<text id=\"matched\" class=\"hide\" x=\"%d\" y=\"25\" text-anchor=\"end\"> "
+		"</text>\n"
+		"<text id=\"unzoom\" class=\"button hide\" x=\"%d\" y=\"45\">Reset zoom</text>\n"
+		"<text id=\"search\" class=\"button hide\" x=\"%d\" y=\"45\">Search</text>\n"
+		"</g>\n",
+		MARGIN, WIDTH - MARGIN, WIDTH - 160, WIDTH - 60);
+	buf_release(&title);
+}
+
+/* JSON between the tags of an XML element: what XML would take for its own only occurs in strings,
+ * so it can be escaped afterwards. */
+static void write_escaped_json(FILE *to, const char *json)
+{
+	for (; *json; json++) {
+		if (*json == '<' || *json == '>' || *json == '&')
+			fprintf(to, "\\u%04x", (unsigned int)*json);
+		else
+			putc(*json, to);
+	}
+}
+
+/* Each frame as [label, length of the name in it, kind and shade, index of its path, line]. */
+static void build_frame_data(const struct flame_graph *g, FILE *to)
+{
+	struct intern paths = {0};
+	struct buf name = {0};
+	struct json j;
+
+	json_init(&j, to, 0);
+	json_begin_object(&j);
+	json_key(&j, "frames");
+	json_begin_array(&j);
+	for (size_t i = 0; i < g->frame_count; i++) {
+		const struct flame_frame *frame = &g->frames[i];
+		uint32_t path = intern_add(&paths, frame->path, strlen(frame->path), NULL);
+		char class[3] = {flame_kind_letter(frame->kind),
+				 (char)('0' + shade_of(frame->label)), 0};
+
+		buf_clear(&name);
+		buf_add(&name, frame->label, frame->name_length);
+		json_begin_array(&j);
+		json_text(&j, frame->label);
+		json_uint(&j, clean_text_length(buf_text(&name)));
+		json_text(&j, class);
+		json_uint(&j, path);
+		json_int(&j, frame->line);
+		json_end_array(&j);
+	}
+	json_end_array(&j);
+	json_key(&j, "paths");
+	json_begin_array(&j);
+	for (size_t i = 0; i < paths.count; i++)
+		json_text(&j, intern_get(&paths, (uint32_t)i, NULL));
+	json_end_array(&j);
+	json_end_object(&j);
+	buf_release(&name);
+	intern_release(&paths);
+}
+
+/* The boxes follow in three columns; the script finds parents by depth. */
+static int write_data(struct svg *s, struct err *err)
+{
+	const struct flame_graph *g = &s->graph;
+	char *json = NULL;
+	size_t size = 0;
+	FILE *memory = open_memstream(&json, &size);
+
+	if (!memory)
+		return err_errno(err, "cannot write the frames");
+	build_frame_data(g, memory);
+	if (fclose(memory) != 0) {
+		free(json);
+		return err_errno(err, "cannot write the frames");
+	}
+	fputs("<script type=\"text/javascript\"><![CDATA[\nvar scprofData = ", s->to);
+	write_escaped_json(s->to, json);
+	free(json);
+	fputs(";\nscprofData.frame = [", s->to);
+	for (size_t i = 0; i < g->count; i++)
+		fprintf(s->to, "%s%u", i > 0 ? "," : "", g->boxes[i].frame);
+	fputs("];\nscprofData.depth = [", s->to);
+	for (size_t i = 0; i < g->count; i++)
+		fprintf(s->to, "%s%u", i > 0 ? "," : "", g->boxes[i].depth);
+	fputs("];\nscprofData.total = [", s->to);
+	for (size_t i = 0; i < g->count; i++)
+		fprintf(s->to, "%s%" PRIu64, i > 0 ? "," : "", g->boxes[i].total_ns);
+	fprintf(s->to,
+		"];\n]]></script>\n<script type=\"text/javascript\"><![CDATA[\n%s]]></script>\n",
+		flamegraph_script);
+	return 0;
+}
+
+static void note_changes(struct svg *s, struct buf *note)
+{
+	if (s->graph.dropped == 0)
+		return;
+	buf_printf(note, "%zu boxes below ", s->graph.dropped);
+	format_time(note, s->graph.dropped_below_ns);
+	buf_add_text(note, " are shown as [small frames] (see --max-samples)");
+}
+
+static int flamegraph_write(struct export *x, struct err *err)
+{
+	struct svg s = {.to = x->to, .x = x};
+	struct frame_table frames;
+	struct call_tree tree;
+	uint64_t max_boxes = x->options->max_items > 0 ? x->options->max_items : MAX_BOXES;
+	uint64_t least_ns;
+	int ret;
+
+	frame_table_init(&frames, x->view, x->options->lines);
+	call_tree_init(&tree, x->view, &frames);
+	flame_graph_init(&s.graph, &frames, &tree, max_boxes);
+	note_changes(&s, &x->note);
+	least_ns = find_least(&s.graph);
+	for (size_t i = 0; i < s.graph.count; i++) {
+		const struct flame_box *box = &s.graph.boxes[i];
+
+		if (is_shown(box, least_ns) && box->depth + 1 > s.rows)
+			s.rows = box->depth + 1;
+	}
+	write_head(&s, TOP + s.rows * ROW + MARGIN);
+	write_picture(&s, least_ns);
+	ret = write_data(&s, err);
+	fputs("</svg>\n", x->to);
+	buf_release(&s.text);
+	flame_graph_release(&s.graph);
+	call_tree_release(&tree);
+	frame_table_release(&frames);
+	return ret;
+}
+
+static const char *const flamegraph_patterns[] = {"*.svg", NULL};
+
+const struct exporter flamegraph_exporter = {
+	.name = "flamegraph",
+	.description = "an interactive flame graph to look at in a browser, one SVG file",
+	.patterns = flamegraph_patterns,
+	.flags = EXPORTER_MODEL,
+	.write = flamegraph_write,
+};
