@@ -46,7 +46,8 @@ struct ring_slot {
 	uint64_t pthread_id;
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	uint32_t main;
-	uint32_t reserved[7];
+	_Atomic uint32_t cost_ns; /* what the last capture took: deep stacks are asked less often */
+	uint32_t reserved[6];
 };
 _Static_assert(sizeof(struct ring_slot) == 64, "ring_slot changed size");
 

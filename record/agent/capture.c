@@ -404,6 +404,8 @@ static void capture(unsigned slot, const ucontext_t *context)
 	} else {
 		atomic_fetch_add_explicit(&agent.ring->lost, 1, memory_order_relaxed);
 	}
+	atomic_store_explicit(&shared->cost_ns, (uint32_t)(agent_now() - head.time_ns),
+			      memory_order_relaxed);
 	/* Paired with sampler.c: from here on the thread may be asked again. */
 	atomic_store_explicit(&shared->answered, head.request, memory_order_release);
 }

@@ -190,7 +190,7 @@ int agent_claim_slot(bool main_thread)
 	return -1;
 }
 
-void agent_release_slot(int index)
+static void write_thread_end(int index)
 {
 	struct ring_slot *slot = &agent.slots[index];
 	struct ring_thread_end *record;
@@ -202,7 +202,26 @@ void agent_release_slot(int index)
 		record->cpu_ns = agent_thread_cpu();
 		ring_commit(&record->record, sizeof(*record), RING_THREAD_END, (unsigned)index);
 	}
-	atomic_store_explicit(&slot->tid, 0, memory_order_release);
+}
+
+void agent_release_slot(int index)
+{
+	write_thread_end(index);
+	atomic_store_explicit(&agent.slots[index].tid, 0, memory_order_release);
+}
+
+/* The thread that ends the process ends with it. */
+static void end_calling_thread(void)
+{
+	uint32_t tid = (uint32_t)cpu_syscall(SYS_gettid);
+	uint32_t used = atomic_load_explicit(&agent.ring->slots_used, memory_order_relaxed);
+
+	for (uint32_t i = 0; i < used && i < RING_SLOTS; i++) {
+		if (atomic_load_explicit(&agent.slots[i].tid, memory_order_relaxed) == tid) {
+			write_thread_end((int)i);
+			return;
+		}
+	}
 }
 
 void agent_end(bool exec, bool has_status, int status)
@@ -220,6 +239,8 @@ void agent_end(bool exec, bool has_status, int status)
 				      (uint64_t)usage.ru_stime.tv_usec * 1000u;
 		ring->end_peak_rss_bytes = (uint64_t)usage.ru_maxrss * 1024u;
 	}
+	if (!exec)
+		end_calling_thread();
 	ring->end_ns = agent_now();
 	ring->end_cpu_ns = process_cpu();
 	ring->end_status = status;

@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "record/module_map.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "formats/base/banned.h"
+#include "formats/base/err.h"
+#include "formats/base/map.h"
+#include "formats/base/xalloc.h"
+#include "formats/elf_file.h"
+
+#define REFRESH_NS 50000000u
+#define RANGES_MAX 100000
+
+struct range {
+	uint64_t start, end;
+	uint64_t file_offset; /* of start */
+	uint32_t module;
+	uint64_t bias; /* pc - bias is the ELF virtual address */
+};
+
+struct module_map {
+	struct trace_writer *writer;
+	pid_t pid;
+	uint64_t runtime;
+	uint64_t read_ns;
+	struct range *ranges; /* sorted by address, executable only */
+	size_t count, capacity;
+	size_t last; /* the range that held the last pc */
+	struct map pcs;
+};
+
+struct module_map *module_map_new(struct trace_writer *writer, pid_t pid, uint64_t runtime)
+{
+	struct module_map *m = xcalloc(1, sizeof(*m));
+
+	m->writer = writer;
+	m->pid = pid;
+	m->runtime = runtime;
+	module_map_refresh(m);
+	return m;
+}
+
+void module_map_free(struct module_map *m)
+{
+	if (!m)
+		return;
+	map_release(&m->pcs);
+	free(m->ranges);
+	free(m);
+}
+
+static bool is_system_library(const char *path)
+{
+	static const char *const names[] = { "libc.so", "libc-2.", "libm.so", "libm-2.", "libpthread",
+					     "libdl.so", "libdl-2.", "librt.so", "librt-2.",
+					     "ld-linux", "ld-2.", "ld-musl", "libc.musl" };
+	const char *name = strrchr(path, '/');
+
+	if (strncmp(path, "[vdso]", 6) == 0 || strncmp(path, "[vsyscall]", 10) == 0)
+		return true;
+	name = name ? name + 1 : path;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(name, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+/* The trace's module for a mapping of path; *bias from the program headers when it is a file. */
+static uint32_t find_module(struct module_map *m, const struct range *range, const char *path,
+			    const char *interpreter, uint64_t *bias)
+{
+	struct trace_module module = { .path = { path, strlen(path) } };
+	struct elf_file *elf = NULL;
+	uint64_t address;
+	uint32_t id;
+
+	*bias = range->start - range->file_offset;
+	if (path[0] == '/') {
+		char file[4200];
+
+		snprintf(file, sizeof(file), "/proc/%d/root%s", (int)m->pid, path);
+		elf = elf_file_open(file, NULL);
+		if (!elf)
+			elf = elf_file_open(path, NULL);
+	}
+	if (elf) {
+		if (elf_file_address(elf, range->file_offset, &address) == 0)
+			*bias = range->start - address;
+		module.build_id = elf_file_build_id(elf, &module.build_id_size);
+	}
+	if (path[0] == '\0' || strncmp(path, "//anon", 6) == 0 || strncmp(path, "/memfd:", 7) == 0)
+		module.role = TRACE_MODULE_ANONYMOUS;
+	else if (strcmp(path, interpreter) == 0)
+		module.role = TRACE_MODULE_INTERPRETER;
+	else if (strstr(path, "libscprof-agent"))
+		module.role = TRACE_MODULE_AGENT;
+	else if (is_system_library(path))
+		module.role = TRACE_MODULE_SYSTEM;
+	id = trace_writer_module(m->writer, &module);
+	elf_file_close(elf);
+	return id;
+}
+
+struct line {
+	struct range range;
+	char *path;
+};
+
+void module_map_refresh(struct module_map *m)
+{
+	struct timespec t;
+	struct line *lines = NULL;
+	size_t count = 0, capacity = 0;
+	char path[64], *text = NULL, *interpreter = NULL;
+	size_t text_size = 0;
+	uint64_t now;
+	FILE *f;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+	if (m->read_ns && now - m->read_ns < REFRESH_NS)
+		return;
+	m->read_ns = now;
+	snprintf(path, sizeof(path), "/proc/%d/maps", (int)m->pid);
+	f = fopen(path, "re");
+	if (!f)
+		return;
+	while (getline(&text, &text_size, f) > 0 && count < RANGES_MAX) {
+		unsigned long long start, end, offset;
+		char permissions[8];
+		int at = 0;
+
+		if (sscanf(text, "%llx-%llx %7s %llx %*s %*s %n", &start, &end, permissions, &offset,
+			   &at) < 4)
+			continue;
+		text[strcspn(text, "\n")] = '\0';
+		if (m->runtime >= start && m->runtime < end) {
+			free(interpreter);
+			interpreter = xstrdup(at ? text + at : "");
+		}
+		if (!strchr(permissions, 'x'))
+			continue;
+		lines = xgrow(lines, &capacity, count + 1, sizeof(*lines));
+		lines[count++] = (struct line){ { start, end, offset, 0, 0 },
+						xstrdup(at ? text + at : "") };
+	}
+	fclose(f);
+	free(text);
+
+	/* Mappings that did not change keep what is known of them. */
+	for (size_t i = 0; i < count; i++) {
+		struct range *range = &lines[i].range;
+		bool known = false;
+
+		for (size_t k = 0; k < m->count && !known; k++) {
+			known = m->ranges[k].start == range->start && m->ranges[k].end == range->end &&
+				m->ranges[k].file_offset == range->file_offset;
+			if (known)
+				*range = m->ranges[k];
+		}
+		if (!known)
+			range->module = find_module(m, range, lines[i].path,
+						    interpreter ? interpreter : "", &range->bias);
+		free(lines[i].path);
+	}
+	m->ranges = xgrow(m->ranges, &m->capacity, count + 1, sizeof(*m->ranges));
+	for (size_t i = 0; i < count; i++)
+		m->ranges[i] = lines[i].range;
+	m->count = count;
+	m->last = 0;
+	free(lines);
+	free(interpreter);
+}
+
+static const struct range *find_range(struct module_map *m, uint64_t pc)
+{
+	size_t low = 0, high = m->count;
+
+	if (m->last < m->count && pc >= m->ranges[m->last].start && pc < m->ranges[m->last].end)
+		return &m->ranges[m->last];
+	while (low < high) {
+		size_t middle = low + (high - low) / 2;
+
+		if (pc < m->ranges[middle].start)
+			high = middle;
+		else if (pc >= m->ranges[middle].end)
+			low = middle + 1;
+		else {
+			m->last = middle;
+			return &m->ranges[middle];
+		}
+	}
+	return NULL;
+}
+
+uint32_t module_map_pc(struct module_map *m, uint64_t pc)
+{
+	const struct range *range = find_range(m, pc);
+
+	if (!range) {
+		module_map_refresh(m);
+		range = find_range(m, pc);
+	}
+	if (!range)
+		return 0;
+	return trace_writer_pc(m->writer, range->module, pc - range->bias);
+}
