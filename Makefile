@@ -69,8 +69,8 @@ BASE_LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN))
 # The agent lives in somebody else's process: libc only, nothing exported but what it interposes,
 # no sanitizers, and no builtin that the compiler could turn into a call to a hooked function.
 AGENT_CFLAGS := $(COMMON_CFLAGS) $(WARN) -DSCPROF_AGENT $(if $(DEBUG),-O1,-O2) -g -fPIC \
-	-fvisibility=hidden -fno-builtin -ftls-model=initial-exec -fno-stack-protector \
-	-fno-omit-frame-pointer
+	-fvisibility=hidden -fno-builtin -fno-tree-loop-distribute-patterns \
+	-ftls-model=initial-exec -fno-stack-protector -fno-omit-frame-pointer
 AGENT_LDFLAGS := -shared -Wl,-z,now -Wl,-z,defs -Wl,--hash-style=gnu
 
 # --- sources ------------------------------------------------------------------------------------
@@ -78,7 +78,7 @@ AGENT_LDFLAGS := -shared -Wl,-z,now -Wl,-z,defs -Wl,--hash-style=gnu
 BASE_SRC := $(sort $(wildcard formats/base/*.c))
 FORMATS_SRC := $(sort $(wildcard formats/*.c))
 PYTHON_SRC := $(sort $(wildcard record/python/*.c))
-AGENT_SRC := $(sort $(wildcard record/agent/*.c))
+AGENT_SRC := $(sort $(wildcard record/agent/*.c record/python/layout*.c record/python/opcode*.c))
 RECORD_SRC := $(filter-out record/scprof_record.c,$(sort $(wildcard record/*.c)))
 MODEL_SRC := $(sort $(wildcard analyze/model*.c analyze/filter*.c))
 ANALYZE_SRC := $(filter-out analyze/scprof_analyze.c $(MODEL_SRC),$(sort $(wildcard analyze/*.c)))
@@ -90,7 +90,7 @@ MODEL_OBJ := $(call objs,$(MODEL_SRC))
 RECORD_OBJ := $(call objs,$(RECORD_SRC) $(PYTHON_SRC))
 ANALYZE_OBJ := $(call objs,$(ANALYZE_SRC))
 CONVERT_OBJ := $(call objs,$(CONVERT_SRC))
-AGENT_OBJ := $(patsubst %.c,$(O)/agent/%.o,$(AGENT_SRC) $(PYTHON_SRC))
+AGENT_OBJ := $(patsubst %.c,$(O)/agent/%.o,$(AGENT_SRC))
 
 TOOLS := $(O)/scprof-record $(O)/scprof-analyze $(O)/scprof-convert
 AGENT := $(O)/libscprof-agent.so
@@ -134,6 +134,8 @@ $(O)/formats/trace.pb-c.o: $(O)/formats/trace.pb-c.c $(O)/flags
 	$(Q)$(CC) $(filter-out -W%,$(BASE_CFLAGS)) $(CFLAGS) $(PKG_CFLAGS) -c -o $@ $<
 
 $(O)/formats/pack.o: $(O)/formats/trace.pb-c.h
+# The assembler includes these.
+$(O)/convert/flamegraph_assets.o: convert/flamegraph.css convert/flamegraph.js
 
 $(O)/%.o: %.c $(O)/flags
 	$(call say,CC,$<)
