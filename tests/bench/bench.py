@@ -13,6 +13,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import shlex
 import shutil
 import statistics
@@ -50,16 +51,17 @@ def run_workload(name, configurations, options, python, folder):
     arguments = [str(options.scale)]
     runs = {None: []}
     for number in range(options.repeat):
-        runs[None].append(measure.run([python, workload, *arguments], folder))
+        alone = measure.run([python, workload, *arguments], folder)
+        runs[None].append(alone)
         for each in configurations:
-            out = os.path.join(folder, "%s.%d.out" % (each.label.replace(" ", "-"), number))
+            out = os.path.join(folder, "%s.%d.json" % (re.sub(r"\W+", "-", each.label), number))
             command = each.command(python, workload, arguments, out)
             done = measure.run(command, folder)
             if done.status != 0:
                 print("%s, %s: status %d: %s" % (name, each.label, done.status,
                                                  done.talk.strip()[-200:]))
                 continue
-            done.command = command
+            done.command, done.alone = command, alone
             done.reading = each.read(out) if os.path.exists(out) else None
             done.size = os.path.getsize(out) if os.path.exists(out) else None
             runs.setdefault(each.label, []).append(done)
@@ -83,7 +85,7 @@ def report_workload(name, runs, configurations, commands):
         asked = each.rate * base_cpu if each.rate else None
         per_sample = median([one.size / one.reading.samples for one in found
                              if one.reading and one.reading.samples])
-        pairs = [one.wall / alone.wall for one, alone in zip(found, base)]
+        pairs = [one.wall / one.alone.wall for one in found]
         rows.append([
             each.label, cell(median([one.wall for one in found]) / base_wall, "%.3f"),
             "%.3f-%.3f" % (min(pairs), max(pairs)),

@@ -9,7 +9,7 @@ import time
 
 
 class Run:
-    command = reading = size = None
+    command = alone = reading = size = None
 
 
 def tree_of(root):

@@ -130,7 +130,7 @@ class Scalene:
                 lines[path, line["lineno"]] = sum(line[name] for name in (
                     "n_cpu_percent_python", "n_cpu_percent_c", "n_sys_percent"))
         stacks = data.get("stacks") or []
-        return Reading(sum(each[1][0] for each in stacks) or None, lines)
+        return Reading(sum(each[1]["count"] for each in stacks) or None, lines)
 
 
 class Tachyon:
