@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads a trace block by block from a file or a pipe, in bounded memory. A trace is untrusted: every
- * length is checked before anything is allocated, every id before it is handed out. A torn tail, a
- * missing index or a lost block is not an error: the reader gives what is whole and says what is
- * missing.
+ * Reads a trace block by block from a file or a pipe, in bounded memory. A trace is untrusted:
+ * every length is checked before anything is allocated, every id before it is handed out. A torn
+ * tail, a missing index or a lost block is not an error: the reader gives what is whole and says
+ * what is missing.
  */
 #ifndef SCPROF_TRACE_READER_H
 #define SCPROF_TRACE_READER_H
@@ -15,7 +15,8 @@ struct trace_reader;
 
 /* Everything defined by the blocks read so far; grows with trace_reader_next. Arrays are indexed by
  * id and may be moved by the next call. Definitions lost with a damaged block are placeholders:
- * string "?" and code 'lost definition'. nodes[0] and pcs[0] are the empty ones. */
+ * string "?" and code 'lost definition'. nodes[0] and pcs[0] are the empty ones. String ids are the
+ * reader's own; all other ids are those of the file. */
 struct trace_defs {
 	const struct trace_text *strings;
 	size_t string_count;
@@ -39,8 +40,8 @@ struct trace_defs {
 	size_t source_count;
 };
 
-/* The events of one block, borrowed until the next trace_reader_next. Every id in them is valid in
- * trace_defs. */
+/* The events of one block, each kind in order of time, borrowed until the next trace_reader_next.
+ * Every id in them is valid in trace_defs. */
 struct trace_block {
 	uint64_t sequence;
 	uint32_t process;

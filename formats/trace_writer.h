@@ -16,7 +16,8 @@
 struct trace_writer;
 
 /* Starts a trace on fd (a file, pipe or terminal-less stdout) and writes the header. Takes fd on
- * success only. level is zstd's compression level, 0 for the default. */
+ * success only. level is zstd's compression level, 0 for the default; header->tick_ns 0 is the
+ * default tick. */
 struct trace_writer *trace_writer_open(int fd, const struct trace_header *header, int level,
 				       struct err *err);
 
@@ -33,11 +34,13 @@ void trace_writer_process(struct trace_writer *w, const struct trace_process *pr
 void trace_writer_thread(struct trace_writer *w, const struct trace_thread *thread);
 
 /* Events. Within one thread they must come in order of time; the writer sorts between threads. */
-void trace_writer_sample(struct trace_writer *w, uint32_t process, const struct trace_sample *sample);
+void trace_writer_sample(struct trace_writer *w, uint32_t process,
+			 const struct trace_sample *sample);
 void trace_writer_wait(struct trace_writer *w, uint32_t process, const struct trace_wait *wait);
 void trace_writer_loss(struct trace_writer *w, const struct trace_loss *loss);
 void trace_writer_process_end(struct trace_writer *w, const struct trace_process_end *end);
 void trace_writer_symbol(struct trace_writer *w, const struct trace_symbol *symbol);
+/* A file of more than 16 MiB is left out. */
 void trace_writer_source(struct trace_writer *w, const struct trace_source *source);
 
 /* Compresses and writes what is pending. On failure (a full disk) the pending events are dropped
@@ -56,8 +59,8 @@ struct trace_text trace_writer_code_filename(const struct trace_writer *w, uint3
 uint64_t trace_writer_bytes(const struct trace_writer *w);   /* written so far */
 uint64_t trace_writer_samples(const struct trace_writer *w); /* CPU samples taken so far */
 
-/* Flushes, writes the End and the index. The writer stays allocated; free it with
- * trace_writer_free, which closes the descriptor. Returns 0 or -1. */
+/* Flushes, writes the End and the index; end->samples and blocks are the writer's own. The writer
+ * stays allocated; free it with trace_writer_free, which closes the descriptor. Returns 0 or -1. */
 int trace_writer_finish(struct trace_writer *w, const struct trace_end *end, struct err *err);
 void trace_writer_free(struct trace_writer *w);
 

@@ -20,6 +20,13 @@ void map_release(struct map *m)
 	memset(m, 0, sizeof(*m));
 }
 
+void map_clear(struct map *m)
+{
+	for (size_t i = 0; m->count && i < m->capacity; i++)
+		m->slots[i].value = MAP_NONE;
+	m->count = 0;
+}
+
 /* The slot that holds key, or the free one where it belongs. */
 static size_t map_slot(const struct map *m, uint64_t key)
 {

@@ -24,6 +24,8 @@ struct map {
 };
 
 void map_release(struct map *m);
+/* Empties it but keeps the memory. */
+void map_clear(struct map *m);
 /* The value of key, or MAP_NONE. */
 uint32_t map_get(const struct map *m, uint64_t key);
 /* value must not be MAP_NONE. Replaces an older one. */

@@ -12,9 +12,7 @@
 
 #include "formats/base/banned.h"
 
-static void out_of_memory(size_t size) __attribute__((noreturn));
-
-static void out_of_memory(size_t size)
+void xalloc_die(size_t size)
 {
 	log_error("out of memory: %zu bytes are not to be had", size);
 	exit(1);
@@ -25,7 +23,7 @@ void *xmalloc(size_t size)
 	void *data = malloc(size ? size : 1);
 
 	if (!data)
-		out_of_memory(size);
+		xalloc_die(size);
 	return data;
 }
 
@@ -34,7 +32,7 @@ void *xcalloc(size_t count, size_t size)
 	void *data = calloc(count ? count : 1, size ? size : 1);
 
 	if (!data)
-		out_of_memory(size && count > SIZE_MAX / size ? SIZE_MAX : count * size);
+		xalloc_die(size && count > SIZE_MAX / size ? SIZE_MAX : count * size);
 	return data;
 }
 
@@ -43,7 +41,7 @@ void *xrealloc(void *old, size_t size)
 	void *data = realloc(old, size ? size : 1);
 
 	if (!data)
-		out_of_memory(size);
+		xalloc_die(size);
 	return data;
 }
 
@@ -57,7 +55,7 @@ void *xmemdup(const void *data, size_t size)
 	char *copy;
 
 	if (size == SIZE_MAX)
-		out_of_memory(size);
+		xalloc_die(size);
 	copy = xmalloc(size + 1);
 	if (size)
 		memcpy(copy, data, size);
@@ -76,7 +74,7 @@ void *xgrow(void *array, size_t *capacity, size_t need, size_t item_size)
 	while (wanted < need)
 		wanted = wanted < SIZE_MAX / 2 ? wanted + wanted / 2 : need;
 	if (item_size && wanted > SIZE_MAX / item_size)
-		out_of_memory(SIZE_MAX);
+		xalloc_die(SIZE_MAX);
 	array = xrealloc(array, wanted * item_size);
 	*capacity = wanted;
 	return array;

@@ -8,6 +8,8 @@
 
 #include <stddef.h>
 
+/* Ends the process with the sentence; for allocators of a different kind. */
+void xalloc_die(size_t size) __attribute__((noreturn));
 void *xmalloc(size_t size) __attribute__((malloc, returns_nonnull));
 void *xcalloc(size_t count, size_t size) __attribute__((malloc, returns_nonnull));
 void *xrealloc(void *old, size_t size) __attribute__((returns_nonnull));
