@@ -106,7 +106,7 @@ all: $(TOOLS) $(AGENT)
 ## help          this list
 help:
 	@echo 'make TARGET [VARIABLE=...]'
-	@sed -n 's/^## /  /p' Makefile
+	@sed -n 's/^## /  /p' $(filter Makefile %.mk,$(MAKEFILE_LIST))
 	@echo
 	@echo '  O=DIR         build in DIR instead of build/'
 	@echo '  CC=clang      another compiler'

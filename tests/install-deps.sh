@@ -62,6 +62,7 @@ if [ "$task" = ci ]; then
 	need clang command -v clang
 	need clang-format command -v clang-format
 	need mandoc command -v mandoc
+	need patchelf command -v patchelf
 	case $(uname -m) in
 	aarch64) ;;
 	*)

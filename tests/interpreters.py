@@ -82,7 +82,7 @@ def _candidates():
     listed = os.environ.get("SCPROF_PYTHONS", "")
     for path in listed.split(":"):
         if path:
-            yield path
+            yield os.path.abspath(path)
     pyenv = os.environ.get("PYENV_ROOT", os.path.expanduser("~/.pyenv"))
     yield from sorted(glob.glob(os.path.join(pyenv, "versions", "*", "bin", "python3")))
     for folder in ("/usr/bin", "/usr/local/bin"):

@@ -45,6 +45,7 @@ def suites(options):
         make.append("SAN=" + options.sanitizers)
     yield "lint", [sys.executable, "tests/lint/lint.py", "--build", build]
     yield "unit", make + ["unit"]
+    yield "python_layout", make + ["layout-test", "PYTHON=" + pytest[0]]
     yield "cli", pytest + ["tests/cli"]
     yield "truth", pytest + ["tests/truth"]
 
