@@ -247,4 +247,7 @@ clean:
 	rm -rf build demo
 
 -include tests/unit/unit.mk tests/fuzz/fuzz.mk tests/python_layout/layout.mk
--include $(if $(BUILD_GOALS),$(shell find $(O) -name site -prune -o -name venv -prune -o -name '*.d' -print 2>/dev/null))
+ifneq ($(BUILD_GOALS),)
+parts := formats record analyze convert agent tests
+-include $(shell find $(addprefix $(O)/,$(parts)) -type f -name '*.d' 2>/dev/null)
+endif
