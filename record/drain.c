@@ -62,7 +62,7 @@ struct event {
 	uint32_t node;
 	uint32_t pc;
 	uint32_t flags;
-	enum { EVENT_SAMPLE, EVENT_LOOK, EVENT_END } type;
+	enum { EVENT_SAMPLE, EVENT_LOOK, EVENT_END } type; /* in this order at equal times */
 	enum trace_wait_kind kind;
 };
 
@@ -79,7 +79,9 @@ struct drain_target {
 	uint64_t lost, unwalked, missed;
 	struct event *events;
 	size_t event_count, event_capacity;
-	bool leaf_dirty;
+	/* Ends of threads wait for one pass: the sampler still has to close the thread's last wait. */
+	struct event *ends;
+	size_t end_count, end_capacity;
 };
 
 struct drain {
@@ -184,13 +186,20 @@ void drain_add(struct drain *d, struct target *t, uint32_t parent, bool launched
 	process_info_release(&info);
 }
 
-/* The thread in slot, made when it is new. NULL for one that a newer thread has followed. */
+/* The thread in slot, made when it is new: from birth, or when that is NULL from what the slot says.
+ * NULL for one that a newer thread has followed. */
 static struct drained_thread *thread_of(struct drain *d, struct target *t, uint32_t slot,
-					uint32_t generation)
+					uint32_t generation, const struct look_thread *birth)
 {
 	struct drained_thread **place = &t->drained->threads[slot];
 	struct drained_thread *thread = *place;
 	const struct ring_slot *shared = &t->slots[slot];
+	const struct look_thread in_slot = {
+		.tid = atomic_load(&shared->tid),
+		.main = shared->main != 0,
+		.pthread_id = shared->pthread_id,
+		.start_ns = shared->start_ns,
+	};
 
 	if (thread && thread->generation == generation)
 		return thread;
@@ -198,20 +207,22 @@ static struct drained_thread *thread_of(struct drain *d, struct target *t, uint3
 		return NULL;
 	if (!thread)
 		*place = thread = xcalloc(1, sizeof(*thread));
+	if (!birth)
+		birth = &in_slot;
 	free(thread->name);
 	*thread = (struct drained_thread){
 		.generation = generation,
 		.index = d->next_thread++,
 		.nodes = thread->nodes,
 		.node_capacity = thread->node_capacity,
-		.pthread_id = shared->pthread_id,
-		.last_ns = shared->start_ns,
+		.pthread_id = birth->pthread_id,
+		.last_ns = birth->start_ns,
 	};
 	thread->definition.index = thread->index;
 	thread->definition.process = t->index;
-	thread->definition.tid = (int32_t)atomic_load(&shared->tid);
-	thread->definition.main = shared->main != 0;
-	if (shared->main) {
+	thread->definition.tid = (int32_t)birth->tid;
+	thread->definition.main = birth->main;
+	if (birth->main) {
 		thread->last_ns = program_start(t);
 		if (!t->ring->forked)
 			thread->last_cpu_ns = t->drained->base_cpu_ns;
@@ -407,7 +418,7 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 	if (size < sizeof(*record) ||
 	    record->count > (size - sizeof(*record)) / sizeof(struct ring_frame))
 		return;
-	thread = thread_of(d, t, record->record.slot, record->generation);
+	thread = thread_of(d, t, record->record.slot, record->generation, NULL);
 	if (!thread)
 		return;
 	if (take_frames(d, t, thread, record->common, record->count, record->frames)) {
@@ -459,7 +470,7 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 		if (size < sizeof(*part) ||
 		    part->count > (size - sizeof(*part)) / sizeof(struct ring_frame))
 			break;
-		thread = thread_of(d, t, record->slot, part->generation);
+		thread = thread_of(d, t, record->slot, part->generation, NULL);
 		if (thread)
 			take_frames(d, t, thread, part->common, part->count, part->frames);
 		break;
@@ -472,16 +483,27 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 		break;
 	case RING_THREAD_END: {
 		const struct ring_thread_end *end = (const struct ring_thread_end *)record;
-		struct event *event;
+		struct drain_target *dt = t->drained;
+		struct look_thread birth;
 
-		if (size < sizeof(*end) || !thread_of(d, t, record->slot, end->generation))
+		if (size < sizeof(*end))
 			break;
-		event = new_event(t->drained);
-		event->type = EVENT_END;
-		event->slot = record->slot;
-		event->generation = end->generation;
-		event->time_ns = end->time_ns;
-		event->cpu_ns = end->cpu_ns;
+		birth = (struct look_thread){
+			.tid = end->tid,
+			.main = end->tid == (uint32_t)t->ring->pid,
+			.pthread_id = end->pthread_id,
+			.start_ns = end->start_ns,
+		};
+		if (!thread_of(d, t, record->slot, end->generation, &birth))
+			break;
+		dt->ends = xgrow(dt->ends, &dt->end_capacity, dt->end_count + 1, sizeof(*dt->ends));
+		dt->ends[dt->end_count++] = (struct event){
+			.type = EVENT_END,
+			.slot = record->slot,
+			.generation = end->generation,
+			.time_ns = end->time_ns,
+			.cpu_ns = end->cpu_ns,
+		};
 		break;
 	}
 	default:
@@ -525,7 +547,7 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 	take_look_codes(d, t, queue);
 	for (size_t i = 0; i < queue->count; i++) {
 		const struct look *look = &queue->looks[i];
-		struct drained_thread *thread = thread_of(d, t, look->slot, look->generation);
+		struct drained_thread *thread = thread_of(d, t, look->slot, look->generation, NULL);
 		struct event *event;
 		uint32_t node = 0;
 
@@ -571,12 +593,26 @@ static int by_time(const void *pa, const void *pb)
 
 	if (a->time_ns != b->time_ns)
 		return a->time_ns < b->time_ns ? -1 : 1;
+	if (a->type != b->type)
+		return a->type < b->type ? -1 : 1;
 	return a->order < b->order ? -1 : a->order > b->order;
+}
+
+/* The thread of `end` waits no longer than it lives. */
+static void cap_looks(struct drain_target *dt, const struct event *end)
+{
+	for (size_t i = 0; i < dt->event_count; i++) {
+		struct event *event = &dt->events[i];
+
+		if (event->type == EVENT_LOOK && event->slot == end->slot &&
+		    event->generation == end->generation && event->time_ns > end->time_ns)
+			event->time_ns = end->time_ns;
+	}
 }
 
 static void write_event(struct drain *d, struct target *t, const struct event *event)
 {
-	struct drained_thread *thread = thread_of(d, t, event->slot, event->generation);
+	struct drained_thread *thread = thread_of(d, t, event->slot, event->generation, NULL);
 	uint64_t cpu, wall, time = event->time_ns;
 
 	if (!thread || thread->ended)
@@ -661,13 +697,29 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 	struct drain_target *dt = t->drained;
 	struct look_queue queue;
 	uint64_t before = d->totals.samples;
+	size_t ends = dt->end_count; /* of the last pass */
 
 	dt->event_count = 0;
 	d->current = t;
 	sampler_take(d->sampler, t, &queue);
+	for (size_t i = 0; i < queue.thread_count; i++)
+		thread_of(d, t, queue.threads[i].slot, queue.threads[i].generation,
+			  &queue.threads[i]);
 	ring_drain(t, dead, take_record, d);
 	take_looks(d, t, &queue);
 	look_queue_release(&queue);
+	if (dead)
+		ends = dt->end_count;
+	for (size_t i = 0; i < ends; i++) {
+		struct event *event = new_event(dt);
+		uint64_t order = event->order;
+
+		*event = dt->ends[i];
+		event->order = order;
+		cap_looks(dt, event);
+	}
+	dt->end_count -= ends;
+	memmove(dt->ends, dt->ends + ends, dt->end_count * sizeof(*dt->ends));
 	qsort(dt->events, dt->event_count, sizeof(*dt->events), by_time);
 	for (size_t i = 0; i < dt->event_count; i++)
 		write_event(d, t, &dt->events[i]);
@@ -760,6 +812,7 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 	free(dt->codes);
 	free(dt->look_codes);
 	free(dt->events);
+	free(dt->ends);
 	module_map_free(dt->modules);
 	free(dt);
 	t->drained = NULL;

@@ -191,7 +191,9 @@ struct ring_code_more {
 struct ring_thread_end {
 	struct ring_record record;
 	uint32_t generation;
-	uint32_t reserved;
+	uint32_t tid;
+	uint64_t start_ns; /* as in its slot, which may have a new owner by the time this is read */
+	uint64_t pthread_id;
 	uint64_t time_ns;
 	uint64_t cpu_ns;
 };

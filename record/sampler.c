@@ -90,6 +90,7 @@ void look_queue_release(struct look_queue *queue)
 	free(queue->frames);
 	free(queue->codes);
 	free(queue->names);
+	free(queue->threads);
 	memset(queue, 0, sizeof(*queue));
 }
 
@@ -357,15 +358,21 @@ static void add_thread(struct sampled_target *st, uint32_t slot, uint32_t inner_
 	st->used = xgrow(st->used, &st->used_capacity, st->used_count + 1, sizeof(*st->used));
 	st->used[st->used_count++] = slot;
 	st->names_wanted = true;
+	st->queue.threads = xgrow(st->queue.threads, &st->queue.thread_capacity,
+				  st->queue.thread_count + 1, sizeof(*st->queue.threads));
+	st->queue.threads[st->queue.thread_count++] = (struct look_thread){
+		.slot = slot,
+		.generation = t->generation,
+		.tid = inner_tid,
+		.main = shared->main != 0,
+		.pthread_id = shared->pthread_id,
+		.start_ns = shared->start_ns,
+	};
 }
 
 /* Threads come and go in the slots. */
-static void scan_slots(struct sampled_target *st, uint64_t now)
+static void scan_ended(struct sampled_target *st, uint64_t now)
 {
-	uint32_t used = atomic_load_explicit(&st->target->ring->slots_used, memory_order_relaxed);
-
-	if (used > RING_SLOTS)
-		used = RING_SLOTS;
 	for (size_t i = 0; i < st->used_count;) {
 		struct sampled_thread *t = st->threads[st->used[i]];
 		struct ring_slot *slot = &st->target->slots[t->slot];
@@ -380,6 +387,14 @@ static void scan_slots(struct sampled_target *st, uint64_t now)
 		else
 			i++;
 	}
+}
+
+static void scan_started(struct sampled_target *st)
+{
+	uint32_t used = atomic_load_explicit(&st->target->ring->slots_used, memory_order_relaxed);
+
+	if (used > RING_SLOTS)
+		used = RING_SLOTS;
 	for (uint32_t i = 0; i < used; i++) {
 		uint32_t tid = atomic_load_explicit(&st->target->slots[i].tid, memory_order_acquire);
 
@@ -431,8 +446,10 @@ static void tick_target(struct sampler *s, struct sampled_target *st, uint64_t n
 {
 	if (atomic_load_explicit(&st->target->ring->state, memory_order_acquire) != RING_LIVE)
 		return;
-	if (st->ticks++ % SLOT_SCAN_TICKS == 0)
-		scan_slots(st, now);
+	if (st->ticks++ % SLOT_SCAN_TICKS == 0) {
+		scan_ended(st, now);
+		scan_started(st);
+	}
 	for (size_t i = 0; i < st->used_count; i++)
 		look_at(s, st, st->threads[st->used[i]], now);
 	if (now - st->strangers_ns > STRANGERS_NS) {
@@ -577,6 +594,7 @@ void sampler_take(struct sampler *s, struct target *t, struct look_queue *queue)
 	if (!st)
 		return;
 	pthread_mutex_lock(&s->lock);
+	scan_ended(st, now_ns());
 	*queue = st->queue;
 	memset(&st->queue, 0, sizeof(st->queue));
 	/* Open waits refer to frames that go with the queue: the drain knows them by now only when

@@ -35,6 +35,16 @@ struct look {
 	uint32_t count;
 };
 
+/* A thread that the sampler found. */
+struct look_thread {
+	uint32_t slot;
+	uint32_t generation;
+	uint32_t tid; /* as the target sees it */
+	bool main;
+	uint64_t pthread_id; /* 0 when not known */
+	uint64_t start_ns;
+};
+
 struct look_name {
 	uint64_t ident;
 	char *name; /* owned by the queue */
@@ -49,6 +59,8 @@ struct look_queue {
 	size_t frame_count, frame_capacity;
 	struct look_code *codes;
 	size_t code_count, code_capacity;
+	struct look_thread *threads; /* new since the last time */
+	size_t thread_count, thread_capacity;
 	struct look_name *names; /* all threads of the target, as just read */
 	size_t name_count, name_capacity;
 	uint64_t missed; /* ticks at which a running thread had not answered the last request */
@@ -70,7 +82,8 @@ void sampler_free(struct sampler *s);
 void sampler_add(struct sampler *s, struct target *t);
 /* Ends open waits of t (their looks are in the queue) and forgets t. */
 void sampler_remove(struct sampler *s, struct target *t);
-/* Moves what was seen in t into *queue, which must be empty. */
+/* Moves what was seen in t into *queue, which must be empty. Waits of threads that have ended by now
+ * are in it, with an end that may lie after the thread's. */
 void sampler_take(struct sampler *s, struct target *t, struct look_queue *queue);
 /* Ticks that came too late and were left out, since the start. */
 uint64_t sampler_late_ticks(struct sampler *s);

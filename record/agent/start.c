@@ -198,6 +198,9 @@ static void write_thread_end(int index)
 	record = (struct ring_thread_end *)ring_reserve(sizeof(*record));
 	if (record) {
 		record->generation = atomic_load_explicit(&slot->generation, memory_order_relaxed);
+		record->tid = atomic_load_explicit(&slot->tid, memory_order_relaxed);
+		record->start_ns = slot->start_ns;
+		record->pthread_id = slot->pthread_id;
 		record->time_ns = agent_now();
 		record->cpu_ns = agent_thread_cpu();
 		ring_commit(&record->record, sizeof(*record), RING_THREAD_END, (unsigned)index);

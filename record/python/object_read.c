@@ -14,6 +14,8 @@
 /* More than the head of any str, and more than a code object's fields. */
 #define MAX_HEAD 512
 
+#define BIG_READ (1u << 16)
+
 void object_reader_init(struct object_reader *reader, const struct py_layout *layout,
 			const struct py_memory *memory)
 {
@@ -29,7 +31,13 @@ bool object_reader_plausible(uint64_t address)
 
 int object_reader_bytes(struct object_reader *reader, uint64_t address, void *to, size_t size)
 {
+	char last;
+
 	if (address < 4096 || address >= (1ull << 56))
+		return -1;
+	/* A length that is wrong mostly leads out of the mapping: found out before a big copy. */
+	if (size > BIG_READ &&
+	    reader->memory->read(reader->memory->arg, address + size - 1, &last, 1))
 		return -1;
 	return reader->memory->read(reader->memory->arg, address, to, size);
 }
