@@ -6,7 +6,7 @@
  *	python_peek layout HEX FREE_THREADED < OFFSETS    as py_layout_find completes it
  *	python_peek opcodes HEX                           the class of each opcode
  *	python_peek names PID RUNTIME HEX FREE_THREADED [TIMES [SEED]]
- *	python_peek code PID RUNTIME HEX FREE_THREADED < ADDRESSES
+ *	python_peek code PID RUNTIME HEX FREE_THREADED [SEED] < ADDRESSES
  *	python_peek str PID RUNTIME HEX FREE_THREADED < ADDRESSES
  *
  * Addresses and HEX are hexadecimal, text is printed as hexadecimal UTF-8. With a SEED other than 0
@@ -238,6 +238,11 @@ static void peek_code(struct target *target, uint64_t address)
 		printf("-\n");
 		return;
 	}
+	if (target->random) { /* may be tens of megabytes of what only looked like text */
+		printf("+\n");
+		py_code_text_release(&text);
+		return;
+	}
 	printf("f");
 	print_hex(text.filename, text.filename_size);
 	printf(" n");
@@ -321,6 +326,7 @@ int main(int argc, char **argv)
 		peek_names(&target, argc > 6 ? strtol(argv[6], NULL, 10) : 1);
 	} else if (argc >= 6 && strcmp(what, "code") == 0) {
 		target_open(&target, argv + 2);
+		target.random = argc > 6 ? strtoull(argv[6], NULL, 10) : 0;
 		peek_each(&target, peek_code);
 	} else if (argc >= 6 && strcmp(what, "str") == 0) {
 		target_open(&target, argv + 2);

@@ -69,6 +69,14 @@ def test_code_objects(interpreter, peek_sanitized):
     assert [line for line in zip(got, expected) if line[0] != line[1]] == []
 
 
+def test_code_objects_from_damaged_memory(interpreter, peek_sanitized):
+    with Target(interpreter, CODE) as target:
+        addresses = "\n".join(line.split(" ", 1)[0] for line in target.lines)
+        for seed in range(1, 6):
+            got = target.peek(peek_sanitized, "code", seed, given=addresses)
+            assert len(got) == len(target.lines)
+
+
 THREADS = r"""
 import threading
 release = threading.Event()
