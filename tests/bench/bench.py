@@ -5,8 +5,8 @@
                                  [--no-peers] [--no-readers] [--big SAMPLES,...]
 
 Each round runs every configuration of a workload once, in turn, so that a change of the machine's
-pace meets all of them; the figures are medians over the rounds. Prints Markdown tables and the exact
-commands. It judges nothing: read the numbers.
+pace meets all of them; the figures are medians over the rounds. Prints Markdown tables and the
+exact commands. It judges nothing: read the numbers.
 """
 
 import argparse
@@ -74,7 +74,8 @@ def report_workload(name, runs, configurations, commands):
     base = runs[None]
     base_wall, base_cpu = median([each.wall for each in base]), median([each.cpu for each in base])
     base_rss = median([each.peak_rss for each in base])
-    print("### %s: %.2f s, %.2f s of CPU, %.0f MB\n" % (name, base_wall, base_cpu, base_rss / 2**20))
+    print("### %s: %.2f s, %.2f s of CPU, %.0f MB\n" % (
+        name, base_wall, base_cpu, base_rss / 2**20))
     rows = []
     for each in configurations:
         found = runs.get(each.label)
@@ -177,9 +178,9 @@ def main():
     options = parser.parse_args()
     build = os.path.abspath(options.build)
     print("`%s`\n" % shlex.join(["python3", os.path.relpath(sys.argv[0]), *sys.argv[1:]]))
-    print("%s, %d cores, %d rounds, alternating; wall and CPU are medians, CPU is of all processes, "
-          "memory the sum of\nall processes' peaks.\n" % (platform.platform(), os.cpu_count(),
-                                                           options.repeat))
+    print("%s, %d cores, %d rounds, alternating; wall and CPU are medians, CPU is of all\n"
+          "processes, memory the sum of all processes' peaks.\n" % (
+              platform.platform(), os.cpu_count(), options.repeat))
 
     folder = tempfile.mkdtemp(prefix="scprof-bench-")
     try:

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Writes a trace of a given number of samples with the production writer, for measuring the readers:
+ * Writes a trace of a given number of samples with the production writer, for measuring the
+ * readers:
  *
  *     make_big_trace SAMPLES OUT.trace
  *

@@ -15,7 +15,7 @@ PEERS = ["py-spy", "austin-dist<4", "scalene"]
 
 
 class Reading:
-    """What a profiler's output says: samples, and weights of source lines of the innermost frame."""
+    """What a profiler's output says: samples, and weights of the innermost frames' lines."""
 
     def __init__(self, samples, lines=None, missed=None, failed=None):
         self.samples = samples
@@ -50,8 +50,8 @@ class Scprof:
         self.label = "scprof %d" % rate
 
     def command(self, python, workload, arguments, out):
-        return [os.path.join(self.build, "scprof-record"), "-q", "--rate", str(self.rate), "-o", out,
-                "--", python, workload, *arguments]
+        return [os.path.join(self.build, "scprof-record"), "-q", "--rate", str(self.rate), "-o",
+                out, "--", python, workload, *arguments]
 
     def read(self, out):
         done = subprocess.run([os.path.join(self.build, "scprof-analyze"), "--format", "json",
