@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The model: everything the reports and exporters know about one or more traces. It is built in one
- * pass over the blocks; its size grows with distinct functions, lines and stacks, never with events.
- * Filters are applied while it is built, so every report and export of one model agrees on totals.
+ * pass over the blocks; its size grows with distinct functions, lines and stacks, never with
+ * events. Filters are applied while it is built, so every report and export of one model agrees on
+ * totals.
  *
  * trace_reader -> model_add -> (per sample) classify, filter, charge -> model_finish -> reports
  */
@@ -30,13 +31,13 @@ struct metrics {
 enum model_weight { MODEL_CPU, MODEL_WALL };
 
 struct model_filter {
-	uint64_t from_ns; /* events outside [from_ns, to_ns] are cut to it */
-	uint64_t to_ns;   /* UINT64_MAX: to the end */
-	const char *const *files;     /* globs on paths: stacks without a matching frame are left out */
+	uint64_t from_ns;         /* events outside [from_ns, to_ns] are cut to it */
+	uint64_t to_ns;           /* UINT64_MAX: to the end */
+	const char *const *files; /* globs on paths: stacks without a matching frame are left out */
 	size_t file_count;
 	const char *const *functions; /* globs on names, the same rule */
 	size_t function_count;
-	const char *const *threads;   /* names (glob) or tids */
+	const char *const *threads; /* names (glob) or tids */
 	size_t thread_count;
 	const char *const *processes; /* pids, or globs on the command line */
 	size_t process_count;
@@ -58,11 +59,11 @@ struct model_options {
 	struct model_filter filter;
 	enum model_weight weight; /* what percentages, sorting and exports use */
 	bool split_threads;       /* call tree: a root node per process and thread */
-	/* For exporters that need time order: called once per event that passes the filter, per thread
-	 * in order of time. node is a model_node id. The cpu_ns of all events sum to the model's total:
-	 * so a sample's holds what was carried to it and may exceed its length, and CPU time that no
-	 * later sample takes comes as an event of no length. A reported thread is already defined, but
-	 * model_view is only to be had after model_finish. May be NULL. */
+	/* For exporters that need time order: called once per event that passes the filter, per
+	 * thread in order of time. node is a model_node id. The cpu_ns of all events sum to the
+	 * model's total: so a sample's holds what was carried to it and may exceed its length, and
+	 * CPU time that no later sample takes comes as an event of no length. A reported thread is
+	 * already defined, but model_view is only to be had after model_finish. May be NULL. */
 	void (*on_event)(void *arg, const struct model_event *event);
 	void *on_event_arg;
 };
@@ -75,9 +76,10 @@ enum model_origin {
 };
 
 struct model_file {
-	const char *path;   /* as in co_filename */
+	const char *path; /* as in co_filename */
 	enum model_origin origin;
-	const char *source; /* text from the trace or, failing that, from disk when unchanged; or NULL */
+	const char *source; /* text from the trace or, failing that, from disk when unchanged; or
+			       NULL */
 	size_t source_size;
 	struct metrics self;
 };
@@ -96,7 +98,8 @@ struct model_line {
 	int32_t line;
 	struct metrics self;
 	struct metrics cumulative; /* any frame at this line, recursion counted once */
-	struct metrics charged;    /* self, plus library time below a user's line: what "your code" shows */
+	struct metrics
+		charged; /* self, plus library time below a user's line: what "your code" shows */
 };
 
 /* Call tree at line granularity: node 0 is the root. Parents come before their children. */
@@ -121,9 +124,11 @@ struct model_thread {
 
 struct model_process {
 	int32_t pid;
-	uint32_t parent; /* index or UINT32_MAX */
-	const char *command; /* joined with spaces, shell-quoted where needed */
-	const char *python;  /* "3.12.1", "3.13.5t" */
+	uint32_t parent;          /* index or UINT32_MAX */
+	const char *command;      /* joined with spaces, shell-quoted where needed */
+	const char *const *words; /* the same as argv */
+	size_t word_count;
+	const char *python; /* "3.12.1", "3.13.5t" */
 	uint64_t start_ns;
 	uint64_t end_ns;
 	enum trace_end_how how;
@@ -148,7 +153,8 @@ struct model_quality {
 	uint64_t truncated;
 	uint64_t late_ticks;
 	uint64_t processes_not_recorded;
-	double cpu_seen_fraction; /* CPU in samples / the processes' own CPU time; 0 when not known */
+	double cpu_seen_fraction; /* CPU in samples / the processes' own CPU time; 0 when not known
+				   */
 	const char *damage;       /* a sentence, or NULL */
 	bool complete;            /* the recording ended by itself */
 };
@@ -156,7 +162,8 @@ struct model_quality {
 struct model;
 
 struct model *model_new(const struct model_options *options);
-/* Reads all blocks of r and charges them; may be called for several traces. r stays the caller's. */
+/* Reads all blocks of r and charges them; may be called for several traces. r stays the caller's.
+ */
 int model_add(struct model *m, struct trace_reader *r, struct err *err);
 /* The same from a path ("-": stdin). A filter on thread names reads a file twice, so that a name
  * that became known late counts from the thread's start. */

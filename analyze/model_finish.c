@@ -178,6 +178,8 @@ void model_free(struct model *m)
 	free(m->nodes);
 	free(m->node_lines);
 	free(m->threads);
+	for (size_t i = 0; i < m->process_count; i++)
+		free((void *)m->processes[i].words);
 	free(m->processes);
 	free(m->modules);
 	free(m->granules);

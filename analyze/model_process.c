@@ -74,6 +74,15 @@ static const char *process_command(struct model *m, const struct trace_process *
 	return command;
 }
 
+static const char *const *process_words(struct model *m, const struct trace_process *p)
+{
+	const char **words = xcalloc(p->command_count + 1, sizeof(*words));
+
+	for (size_t i = 0; i < p->command_count; i++)
+		words[i] = model_text(m, p->command[i].data, p->command[i].size);
+	return words;
+}
+
 static void add_process(struct model_trace *t, struct model_process_state *state,
 			const struct trace_process *p)
 {
@@ -91,6 +100,8 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 		.pid = p->pid,
 		.parent = parent,
 		.command = command,
+		.words = process_words(m, p),
+		.word_count = p->command_count,
 		.python = python_version(m, p),
 		.start_ns = p->start_ns + t->shift_ns,
 		.end_ns = p->start_ns + t->shift_ns,

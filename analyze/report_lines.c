@@ -1,0 +1,495 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Annotated source: file by file, the lines that matter with a few around them.
+ */
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "analyze/report.h"
+#include "formats/base/xalloc.h"
+
+#include "formats/base/banned.h"
+
+#define CONTEXT_LINES 2
+#define MAX_COLUMNS 8
+
+/* What the report says about one line number of a file: several functions can meet on it (a
+ * lambda, a comprehension). */
+struct annotation {
+	int32_t line;
+	uint32_t function; /* the heaviest on it */
+	struct metrics shown;
+	uint64_t library_ns;
+	bool hot; /* one of the lines that were picked */
+};
+
+/* All annotations of one file, in order of lines. */
+struct annotated_file {
+	const struct model_file *file;
+	uint64_t key;
+	size_t first; /* in the array of annotations */
+	size_t count;
+	size_t hot_count;
+};
+
+struct column {
+	const char *title;
+	int width;
+	uint64_t (*value)(const struct annotation *a);
+	bool time; /* absolute, not in percent */
+	bool interval;
+};
+
+static uint64_t value_cpu(const struct annotation *a)
+{
+	return a->shown.cpu_ns;
+}
+
+static uint64_t value_python(const struct annotation *a)
+{
+	return a->shown.python_ns;
+}
+
+static uint64_t value_native(const struct annotation *a)
+{
+	return a->shown.native_ns;
+}
+
+static uint64_t value_system(const struct annotation *a)
+{
+	return a->shown.system_ns;
+}
+
+static uint64_t value_library(const struct annotation *a)
+{
+	return a->library_ns;
+}
+
+static uint64_t value_wall(const struct annotation *a)
+{
+	return a->shown.wall_ns;
+}
+
+static uint64_t value_io(const struct annotation *a)
+{
+	return a->shown.wait_ns[TRACE_WAIT_IO];
+}
+
+static uint64_t value_lock(const struct annotation *a)
+{
+	return a->shown.wait_ns[TRACE_WAIT_LOCK];
+}
+
+static uint64_t value_sleep(const struct annotation *a)
+{
+	return a->shown.wait_ns[TRACE_WAIT_SLEEP];
+}
+
+static uint64_t value_gil(const struct annotation *a)
+{
+	return a->shown.wait_ns[TRACE_WAIT_GIL];
+}
+
+static uint64_t value_other(const struct annotation *a)
+{
+	return a->shown.wait_ns[TRACE_WAIT_RUNNABLE] + a->shown.wait_ns[TRACE_WAIT_OTHER];
+}
+
+static const struct column cpu_columns[] = {
+	{.title = "CPU %", .width = 6, .value = value_cpu},
+	{.title = "95 %", .width = 11, .value = value_cpu, .interval = true},
+	{.title = "Python", .width = 6, .value = value_python},
+	{.title = "native", .width = 6, .value = value_native},
+	{.title = "system", .width = 6, .value = value_system},
+	{.title = "library", .width = 7, .value = value_library},
+	{.title = "wall", .width = 8, .value = value_wall, .time = true},
+};
+
+static const struct column wall_columns[] = {
+	{.title = "wall %", .width = 6, .value = value_wall},
+	{.title = "CPU", .width = 6, .value = value_cpu},
+	{.title = "I/O", .width = 6, .value = value_io},
+	{.title = "lock", .width = 6, .value = value_lock},
+	{.title = "sleep", .width = 6, .value = value_sleep},
+	{.title = "GIL", .width = 6, .value = value_gil},
+	{.title = "other", .width = 6, .value = value_other},
+	{.title = "wall", .width = 8, .value = value_wall, .time = true},
+};
+
+struct line_report {
+	struct report *r;
+	uint64_t whole;
+	const struct column *columns[MAX_COLUMNS]; /* those with something in them */
+	size_t column_count;
+	struct annotation *annotations;
+	size_t annotation_count;
+	struct annotated_file *files;
+	size_t file_count;
+	int number_width;
+};
+
+struct file_line {
+	uint32_t file;
+	uint32_t id;
+	int32_t line;
+};
+
+static int compare_file_lines(const void *a, const void *b)
+{
+	const struct file_line *x = a;
+	const struct file_line *y = b;
+
+	if (x->file != y->file)
+		return x->file < y->file ? -1 : 1;
+	if (x->line != y->line)
+		return x->line < y->line ? -1 : 1;
+	return x->id < y->id ? -1 : x->id > y->id;
+}
+
+static void annotate(struct line_report *l, const struct file_line *at, bool hot,
+		     uint64_t *heaviest)
+{
+	const struct model_line *line = &l->r->view->lines[at->id];
+	const struct metrics *shown = report_line_metrics(l->r, line);
+	struct annotated_file *file = &l->files[l->file_count - 1];
+	struct annotation *a = file->count ? &l->annotations[l->annotation_count - 1] : NULL;
+
+	if (!a || a->line != at->line) {
+		a = &l->annotations[l->annotation_count++];
+		*a = (struct annotation){.line = at->line, .function = line->function};
+		*heaviest = 0;
+		file->count++;
+	}
+	metrics_add(&a->shown, shown);
+	a->library_ns += report_library_ns(l->r, line);
+	if (shown->wall_ns > *heaviest) {
+		*heaviest = shown->wall_ns;
+		a->function = line->function;
+	}
+	if (hot && !a->hot) {
+		a->hot = true;
+		file->hot_count++;
+	}
+	file->key += report_sort_key(l->r, shown, &line->cumulative);
+}
+
+static int compare_files(const void *a, const void *b)
+{
+	const struct annotated_file *x = a;
+	const struct annotated_file *y = b;
+
+	if (x->key != y->key)
+		return x->key > y->key ? -1 : 1;
+	return strcmp(x->file->path, y->file->path);
+}
+
+static int compare_file_names(const void *a, const void *b)
+{
+	const struct annotated_file *x = a;
+	const struct annotated_file *y = b;
+
+	return strcmp(x->file->path, y->file->path);
+}
+
+/* Gathers what there is to say about each line of each file. */
+static void collect(struct line_report *l)
+{
+	const struct model_view *v = l->r->view;
+	struct report_rows rows = report_pick_lines(l->r, REPORT_NO_LIMIT, REPORT_MIN_PERCENT);
+	bool *hot = xcalloc(v->line_count + 1, sizeof(*hot));
+	struct file_line *order = xcalloc(v->line_count + 1, sizeof(*order));
+	uint64_t heaviest = 0;
+	size_t count = 0;
+
+	for (size_t i = 0; i < rows.count; i++)
+		hot[rows.ids[i]] = true;
+	for (uint32_t i = 0; i < v->line_count; i++) {
+		const struct model_line *line = &v->lines[i];
+		const struct model_file *file = report_line_file(l->r, line);
+
+		if (file->origin != MODEL_NONE && report_shows_file(l->r, file) &&
+		    metrics_any(report_line_metrics(l->r, line)))
+			order[count++] = (struct file_line){
+				.file = v->functions[line->function].file,
+				.id = i,
+				.line = line->line,
+			};
+	}
+	if (count)
+		qsort(order, count, sizeof(*order), compare_file_lines);
+	l->annotations = xcalloc(count + 1, sizeof(*l->annotations));
+	l->files = xcalloc(v->file_count + 1, sizeof(*l->files));
+	for (size_t i = 0; i < count; i++) {
+		if (i == 0 || order[i].file != order[i - 1].file)
+			l->files[l->file_count++] = (struct annotated_file){
+				.file = &v->files[order[i].file],
+				.first = l->annotation_count,
+			};
+		annotate(l, &order[i], hot[order[i].id], &heaviest);
+	}
+	if (l->file_count)
+		qsort(l->files, l->file_count, sizeof(*l->files),
+		      l->r->options->sort == REPORT_SORT_NAME ? compare_file_names : compare_files);
+	free(rows.ids);
+	free(hot);
+	free(order);
+}
+
+static bool column_is_shown(const struct line_report *l, const struct column *column)
+{
+	if (column->interval)
+		return l->r->options->intervals;
+	for (size_t i = 0; i < l->annotation_count; i++) {
+		if (column->value(&l->annotations[i]))
+			return true;
+	}
+	return false;
+}
+
+static void choose_columns(struct line_report *l)
+{
+	bool wall = l->r->view->weight == MODEL_WALL;
+	const struct column *all = wall ? wall_columns : cpu_columns;
+	size_t count = wall ? sizeof(wall_columns) / sizeof(*wall_columns)
+			    : sizeof(cpu_columns) / sizeof(*cpu_columns);
+	int32_t largest = 0;
+
+	for (size_t i = 0; i < count; i++) {
+		if (column_is_shown(l, &all[i]))
+			l->columns[l->column_count++] = &all[i];
+	}
+	for (size_t i = 0; i < l->annotation_count; i++) {
+		if (l->annotations[i].line > largest)
+			largest = l->annotations[i].line;
+	}
+	for (l->number_width = 4; largest >= 10000; largest /= 10)
+		l->number_width++;
+}
+
+/* Columns in front of the source text. */
+static size_t margin_width(const struct line_report *l)
+{
+	size_t width = 3; /* the bar */
+
+	for (size_t i = 0; i < l->column_count; i++)
+		width += (size_t)l->columns[i]->width + 1 + (i == 0);
+	return width;
+}
+
+static const char *bar(const struct line_report *l)
+{
+	return l->r->options->unicode ? " \u2502 " : " | ";
+}
+
+static void print_titles(const struct line_report *l)
+{
+	for (size_t i = 0; i < l->column_count; i++)
+		fprintf(l->r->to, " %*s%s", l->columns[i]->width, l->columns[i]->title,
+			i == 0 ? " " : "");
+}
+
+static void print_cut(const struct line_report *l, const char *text, size_t size, size_t used)
+{
+	struct buf clean = {0};
+	size_t fits;
+
+	report_clean(&clean, text, size);
+	fits = clean.size;
+	while (fits > 0 && clean.data[fits - 1] == ' ')
+		fits--;
+	if (l->r->options->width > 0 && (size_t)l->r->options->width > used)
+		fits = report_fit(buf_text(&clean), fits, (size_t)l->r->options->width - used);
+	fwrite(buf_text(&clean), 1, fits, l->r->to);
+	buf_release(&clean);
+}
+
+static void print_file_heading(const struct line_report *l, const struct annotated_file *f)
+{
+	struct report *r = l->r;
+	struct metrics sum = {0};
+	const char *path = report_short_path(r, f->file);
+	const char *dim = report_style(r, REPORT_STYLE_DIM);
+	const char *none = report_style(r, REPORT_STYLE_NONE);
+	char percent[FIGURE_SIZE];
+	char time[FIGURE_SIZE];
+	uint64_t weight;
+
+	for (size_t i = 0; i < f->count; i++)
+		metrics_add(&sum, &l->annotations[f->first + i].shown);
+	weight = metrics_weight(&sum, r->view->weight);
+	fputs(dim, r->to);
+	print_titles(l);
+	fprintf(r->to, "%s%s%s", bar(l), none, report_style(r, REPORT_STYLE_BOLD));
+	print_cut(l, path, strlen(path), margin_width(l));
+	fprintf(r->to, "%s  %s %% of %s, %s\n", none, figure_percent(percent, weight, l->whole),
+		r->view->weight == MODEL_WALL ? "wall time" : "CPU", figure_time(time, weight));
+	fputs(dim, r->to);
+	for (size_t i = 0; i < margin_width(l) - 2; i++)
+		fputs(r->options->unicode ? "\u2500" : "-", r->to);
+	fputs(r->options->unicode ? "\u253c" : "+", r->to);
+	for (size_t i = 0; i < 24; i++)
+		fputs(r->options->unicode ? "\u2500" : "-", r->to);
+	fprintf(r->to, "%s\n", none);
+}
+
+/* A line between stretches of source: what was left out, and whose code follows. */
+static void print_gap(const struct line_report *l, const char *function)
+{
+	struct report *r = l->r;
+
+	fprintf(r->to, "%s%*s%s%*s", report_style(r, REPORT_STYLE_DIM), (int)margin_width(l) - 3,
+		"", bar(l), l->number_width, "...");
+	if (function) {
+		fputs("  in ", r->to);
+		print_cut(l, function, strlen(function),
+			  margin_width(l) + (size_t)l->number_width + 5);
+	}
+	fprintf(r->to, "%s\n", report_style(r, REPORT_STYLE_NONE));
+}
+
+static void print_figures(const struct line_report *l, const struct annotation *a)
+{
+	struct report *r = l->r;
+	char text[FIGURE_SIZE];
+
+	for (size_t i = 0; i < l->column_count; i++) {
+		const struct column *column = l->columns[i];
+		const char *figure = "";
+
+		if (a && column->interval)
+			figure = figure_interval(text, r, &a->shown);
+		else if (a && column->time)
+			figure = figure_time(text, column->value(a));
+		else if (a)
+			figure = figure_percent(text, column->value(a), l->whole);
+		fprintf(r->to, " %*s", column->width, figure);
+		if (i == 0)
+			fputs(a && figure_is_thin(r, &a->shown) ? "~" : " ", r->to);
+	}
+}
+
+static void print_line(const struct line_report *l, const struct source_index *source, int32_t line,
+		       const struct annotation *a)
+{
+	struct report *r = l->r;
+	struct trace_text text = source_index_line(source, line);
+	enum report_style style = REPORT_STYLE_NONE;
+
+	if (a)
+		style = report_heat(metrics_weight(&a->shown, r->view->weight), l->whole);
+	if (style)
+		fputs(report_style(r, style), r->to);
+	print_figures(l, a);
+	if (style)
+		fputs(report_style(r, REPORT_STYLE_NONE), r->to);
+	fprintf(r->to, "%s%s%*" PRId32 "%s", report_style(r, REPORT_STYLE_DIM), bar(l),
+		l->number_width, line, report_style(r, REPORT_STYLE_NONE));
+	if (text.size) {
+		fputs(style ? report_style(r, style) : "", r->to);
+		fputs("  ", r->to);
+		print_cut(l, text.data, text.size, margin_width(l) + (size_t)l->number_width + 2);
+		fputs(style ? report_style(r, REPORT_STYLE_NONE) : "", r->to);
+	}
+	fputc('\n', r->to);
+}
+
+/* The annotation of a line, searched from *at on. */
+static const struct annotation *find_annotation(const struct line_report *l,
+						const struct annotated_file *f, size_t *at,
+						int32_t line)
+{
+	while (*at < f->count && l->annotations[f->first + *at].line < line)
+		(*at)++;
+	if (*at < f->count && l->annotations[f->first + *at].line == line)
+		return &l->annotations[f->first + *at];
+	return NULL;
+}
+
+/* One stretch of source without gaps. */
+struct stretch {
+	int32_t first;
+	int32_t last;
+	size_t hot; /* annotation index of the first hot line in it */
+};
+
+/* The stretch that starts at the next hot line from annotation *at on; false when there is none. */
+static bool next_stretch(const struct line_report *l, const struct annotated_file *f, size_t *at,
+			 int32_t last_line, struct stretch *s)
+{
+	const struct annotation *all = &l->annotations[f->first];
+
+	while (*at < f->count && !all[*at].hot)
+		(*at)++;
+	if (*at == f->count)
+		return false;
+	s->hot = *at;
+	s->first = all[*at].line - CONTEXT_LINES;
+	for (; *at < f->count; (*at)++) {
+		if (!all[*at].hot)
+			continue;
+		if (*at > s->hot && all[*at].line - CONTEXT_LINES > s->last + 2)
+			break;
+		s->last = all[*at].line + CONTEXT_LINES;
+		if (s->last > last_line)
+			s->last = last_line > all[*at].line ? last_line : all[*at].line;
+	}
+	if (s->first < 1)
+		s->first = 1;
+	return true;
+}
+
+static void print_file(const struct line_report *l, const struct annotated_file *f)
+{
+	const struct model_view *v = l->r->view;
+	struct source_index source;
+	struct stretch s = {0};
+	size_t at = 0;
+	size_t look = 0;
+	int32_t shown_to = 0;
+
+	source_index_init(&source, f->file);
+	print_file_heading(l, f);
+	while (next_stretch(l, f, &at, (int32_t)source.count, &s)) {
+		const struct model_function *function =
+			&v->functions[l->annotations[f->first + s.hot].function];
+		bool heading = function->first_line < s.first && function->name[0] != '<';
+
+		/* Without the text there is nothing to see around a hot line. */
+		if (!source.count && s.first <= shown_to)
+			s.first = shown_to + 1;
+		if (s.first > shown_to + 1 || heading)
+			print_gap(l, heading ? function->name : NULL);
+		for (int32_t line = s.first; line <= s.last; line++) {
+			const struct annotation *a = find_annotation(l, f, &look, line);
+
+			if (source.count || a)
+				print_line(l, &source, line, a);
+		}
+		shown_to = s.last;
+	}
+	source_index_release(&source);
+	fputc('\n', l->r->to);
+}
+
+void report_lines(struct report *r)
+{
+	struct line_report l = {
+		.r = r,
+		.whole = metrics_weight(&r->view->total, r->view->weight),
+	};
+	size_t printed = 0;
+
+	collect(&l);
+	choose_columns(&l);
+	for (size_t i = 0; i < l.file_count; i++) {
+		if (l.files[i].hot_count == 0)
+			continue;
+		print_file(&l, &l.files[i]);
+		printed++;
+	}
+	if (printed == 0)
+		fprintf(r->to, "  no line has %.3g %% of the time; --min-percent 0 shows all\n\n",
+			report_min_percent(r));
+	free(l.annotations);
+	free(l.files);
+}

@@ -1,0 +1,312 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * Tables for eyes: the text report and Markdown print them.
+ */
+#include "analyze/report_tables.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+
+#include "formats/base/banned.h"
+
+#define TOP_LINES 10
+#define TOP_FUNCTIONS 15
+#define TOP_NATIVES 20
+#define TOP_THREADS 10
+
+static uint64_t whole(const struct report *r)
+{
+	return metrics_weight(&r->view->total, r->view->weight);
+}
+
+static void cell_percent(struct table *t, const struct report *r, uint64_t ns)
+{
+	char text[FIGURE_SIZE];
+
+	table_text(t, figure_percent(text, ns, whole(r)));
+}
+
+static void cell_time(struct table *t, uint64_t ns)
+{
+	char text[FIGURE_SIZE];
+
+	table_text(t, figure_time(text, ns));
+}
+
+/* A percentage that may be marked as thin, always as wide as if it were. */
+static void cell_marked(struct table *t, struct report *r, const struct metrics *m, uint64_t ns)
+{
+	char text[FIGURE_SIZE];
+	const char *figure = figure_percent(text, ns, whole(r));
+
+	table_printf(t, "%s%s", figure, !*figure ? "" : figure_is_thin(r, m) ? "~" : " ");
+}
+
+static void cell_interval(struct table *t, const struct report *r, const struct metrics *m)
+{
+	char text[FIGURE_SIZE];
+
+	table_text(t, r->options->intervals ? figure_interval(text, r, m) : "");
+}
+
+static void cell_place(struct table *t, const struct report *r, const struct model_file *file,
+		       int32_t line)
+{
+	if (file->origin == MODEL_NONE)
+		table_text(t, "");
+	else
+		table_printf(t, "%s:%" PRId32, report_short_path(r, file), line);
+}
+
+static void cell_source(struct table *t, const struct model_file *file, int32_t line)
+{
+	struct source_index source;
+	struct trace_text text;
+
+	source_index_init(&source, file);
+	text = source_index_line(&source, line);
+	while (text.size && (*text.data == ' ' || *text.data == '\t')) {
+		text.data++;
+		text.size--;
+	}
+	table_bytes(t, text.data, text.size);
+	source_index_release(&source);
+}
+
+size_t tables_hot_lines(struct report *r, struct table *t)
+{
+	static const struct table_column cpu[] = {
+		{.title = "CPU %"},
+		{.title = "95 %"},
+		{.title = "Python"},
+		{.title = "native"},
+		{.title = "system"},
+		{.title = "library"},
+		{.title = "wall"},
+		{.title = "line", .left = true},
+		{.title = "source", .left = true, .code = true},
+	};
+	static const struct table_column wall[] = {
+		{.title = "wall %"},
+		{.title = "95 %"},
+		{.title = "Python"},
+		{.title = "native"},
+		{.title = "system"},
+		{.title = "library"},
+		{.title = "wall"},
+		{.title = "line", .left = true},
+		{.title = "source", .left = true, .code = true},
+	};
+	struct report_rows rows = report_pick_lines(r, TOP_LINES, REPORT_MIN_PERCENT);
+
+	table_init(t, r->view->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct model_line *line = &r->view->lines[rows.ids[i]];
+		const struct model_file *file = report_line_file(r, line);
+		const struct metrics *m = report_line_metrics(r, line);
+		uint64_t weight = metrics_weight(m, r->view->weight);
+
+		table_row(t, report_heat(weight, whole(r)));
+		cell_marked(t, r, m, weight);
+		cell_interval(t, r, m);
+		cell_percent(t, r, m->python_ns);
+		cell_percent(t, r, m->native_ns);
+		cell_percent(t, r, m->system_ns);
+		cell_percent(t, r, report_library_ns(r, line));
+		cell_time(t, m->wall_ns);
+		cell_place(t, r, file, line->line);
+		cell_source(t, file, line->line);
+	}
+	free(rows.ids);
+	return rows.left_out;
+}
+
+size_t tables_functions(struct report *r, struct table *t)
+{
+	static const struct table_column columns[] = {
+		{.title = "self %"},
+		{.title = "95 %"},
+		{.title = "total %"},
+		{.title = "Python"},
+		{.title = "native"},
+		{.title = "system"},
+		{.title = "self"},
+		{.title = "total"},
+		{.title = "function", .left = true, .code = true},
+		{.title = "defined at", .left = true},
+	};
+	struct report_rows rows;
+	size_t left_out;
+
+	rows = report_pick_functions(r, TOP_FUNCTIONS, 0);
+	table_init(t, columns, sizeof(columns) / sizeof(*columns));
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct model_function *f = &r->view->functions[rows.ids[i]];
+		const struct model_file *file = &r->view->files[f->file];
+		uint64_t self = metrics_weight(&f->self, r->view->weight);
+		uint64_t total = metrics_weight(&f->cumulative, r->view->weight);
+
+		/* Below a twentieth of a percent there is nothing to read. */
+		if (!r->options->top && total < whole(r) / 2000)
+			continue;
+		table_row(t, report_heat(self, whole(r)));
+		cell_marked(t, r, &f->self, self);
+		cell_interval(t, r, &f->self);
+		cell_percent(t, r, total);
+		cell_percent(t, r, f->self.python_ns);
+		cell_percent(t, r, f->self.native_ns);
+		cell_percent(t, r, f->self.system_ns);
+		cell_time(t, self);
+		cell_time(t, total);
+		table_text(t, f->name);
+		cell_place(t, r, file, f->first_line);
+	}
+	left_out = rows.left_out;
+	free(rows.ids);
+	return left_out;
+}
+
+size_t tables_natives(struct report *r, struct table *t)
+{
+	static const struct table_column columns[] = {
+		{.title = "CPU %"},
+		{.title = "native"},
+		{.title = "system"},
+		{.title = "CPU"},
+		{.title = "C function", .left = true, .code = true},
+		{.title = "in", .left = true},
+		{.title = "line", .left = true},
+		{.title = "source", .left = true, .code = true},
+	};
+	struct report_rows rows = report_pick_natives(r, TOP_NATIVES, 0.1);
+
+	table_init(t, columns, sizeof(columns) / sizeof(*columns));
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct model_native *n = &r->view->natives[rows.ids[i]];
+		const struct model_line *line = &r->view->lines[n->line];
+		const struct model_file *file = report_line_file(r, line);
+		uint64_t weight = metrics_weight(&n->self, r->view->weight);
+
+		table_row(t, report_heat(weight, whole(r)));
+		cell_marked(t, r, &n->self, weight);
+		cell_percent(t, r, n->self.native_ns);
+		cell_percent(t, r, n->self.system_ns);
+		cell_time(t, n->self.cpu_ns);
+		table_text(t, n->symbol);
+		table_text(t, n->symbol[0] == '[' ? "" : n->module);
+		cell_place(t, r, file, line->line);
+		cell_source(t, file, line->line);
+	}
+	free(rows.ids);
+	return rows.left_out;
+}
+
+static void cells_of_times(struct table *t, const struct report *r, const struct metrics *m)
+{
+	cell_percent(t, r, metrics_weight(m, r->view->weight));
+	cell_time(t, m->cpu_ns);
+	cell_time(t, m->python_ns);
+	cell_time(t, m->native_ns);
+	cell_time(t, m->system_ns);
+	cell_time(t, m->wait_ns[TRACE_WAIT_IO]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_LOCK]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_SLEEP]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_GIL]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_RUNNABLE] + m->wait_ns[TRACE_WAIT_OTHER]);
+}
+
+#define TIME_COLUMNS(weight_title)                                                            \
+	{.title = weight_title}, {.title = "CPU"}, {.title = "Python"}, {.title = "native"},  \
+		{.title = "system"}, {.title = "I/O"}, {.title = "lock"}, {.title = "sleep"}, \
+		{.title = "GIL"},                                                             \
+	{                                                                                     \
+		.title = "other wait"                                                         \
+	}
+
+size_t tables_threads(struct report *r, struct table *t)
+{
+	static const struct table_column cpu[] = {
+		TIME_COLUMNS("CPU %"),
+		{.title = "pid"},
+		{.title = "tid"},
+		{.title = "thread", .left = true},
+	};
+	static const struct table_column wall[] = {
+		TIME_COLUMNS("wall %"),
+		{.title = "pid"},
+		{.title = "tid"},
+		{.title = "thread", .left = true},
+	};
+	const struct model_view *v = r->view;
+	struct report_rows rows = report_pick_threads(r, TOP_THREADS);
+
+	table_init(t, v->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct model_thread *thread = &v->threads[rows.ids[i]];
+
+		table_row(t, REPORT_STYLE_NONE);
+		cells_of_times(t, r, &thread->total);
+		if (v->process_count > 1)
+			table_printf(t, "%" PRId32, v->processes[thread->process].pid);
+		else
+			table_text(t, "");
+		table_printf(t, "%" PRId32, thread->tid);
+		table_text(t, thread->name);
+	}
+	free(rows.ids);
+	return rows.left_out;
+}
+
+/* How the process ended, when that is worth a word. */
+static void cell_end(struct table *t, const struct model_process *p)
+{
+	switch (p->how) {
+	case TRACE_END_EXIT:
+		if (p->status == 0)
+			table_text(t, "");
+		else
+			table_printf(t, "exit %" PRId32, p->status);
+		return;
+	case TRACE_END_SIGNAL:
+		table_printf(t, "signal %" PRId32, p->status);
+		return;
+	case TRACE_END_EXEC:
+		table_text(t, "exec");
+		return;
+	case TRACE_END_UNKNOWN:
+		break;
+	}
+	table_text(t, "");
+}
+
+size_t tables_processes(struct report *r, struct table *t)
+{
+	static const struct table_column cpu[] = {
+		TIME_COLUMNS("CPU %"), {.title = "pid"},      {.title = "parent"},
+		{.title = "Python"},   {.title = "ended by"}, {.title = "command", .left = true},
+	};
+	static const struct table_column wall[] = {
+		TIME_COLUMNS("wall %"), {.title = "pid"},      {.title = "parent"},
+		{.title = "Python"},    {.title = "ended by"}, {.title = "command", .left = true},
+	};
+	const struct model_view *v = r->view;
+	struct report_rows rows = report_pick_processes(r, TOP_THREADS);
+
+	table_init(t, v->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
+	for (size_t i = 0; i < rows.count; i++) {
+		const struct model_process *p = &v->processes[rows.ids[i]];
+
+		table_row(t, REPORT_STYLE_NONE);
+		cells_of_times(t, r, &p->total);
+		table_printf(t, "%" PRId32, p->pid);
+		if (p->parent < v->process_count)
+			table_printf(t, "%" PRId32, v->processes[p->parent].pid);
+		else
+			table_text(t, "");
+		table_text(t, p->python);
+		cell_end(t, p);
+		table_text(t, p->command);
+	}
+	free(rows.ids);
+	return rows.left_out;
+}
