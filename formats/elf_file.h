@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads what a profiler needs of an ELF file: build id, load segments, symbols (.symtab, .dynsym and
- * a separate debug file), sections, and the extent of functions from .eh_frame. The file is
+ * Reads what a profiler needs of an ELF file: build id, load segments, symbols (.symtab, .dynsym
+ * and a separate debug file), sections, and the extent of functions from .eh_frame. The file is
  * untrusted: everything is checked against its size. 64-bit little-endian files only.
  */
 #ifndef SCPROF_ELF_FILE_H
@@ -22,6 +22,8 @@ struct elf_symbol {
 
 /* Maps the file. err may be NULL. Free with elf_file_close, which accepts NULL. */
 struct elf_file *elf_file_open(const char *path, struct err *err);
+/* The same from memory, for tests and fuzzing: data is borrowed, no debug file is looked for. */
+struct elf_file *elf_file_open_memory(const void *data, size_t size, struct err *err);
 void elf_file_close(struct elf_file *elf);
 
 /* The build id, borrowed; NULL and size 0 when there is none. */
@@ -42,6 +44,7 @@ int elf_file_section(const struct elf_file *elf, const char *name, uint64_t *add
 
 /* From .eh_frame: the largest function, and the one that covers an address. Return 0 or -1. */
 int elf_file_largest_function(const struct elf_file *elf, uint64_t *start, uint64_t *size);
-int elf_file_function(const struct elf_file *elf, uint64_t address, uint64_t *start, uint64_t *size);
+int elf_file_function(const struct elf_file *elf, uint64_t address, uint64_t *start,
+		      uint64_t *size);
 
 #endif
