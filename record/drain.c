@@ -66,7 +66,14 @@ struct event {
 	enum trace_wait_kind kind;
 };
 
+#define ANCESTORS_MAX 32
+
 struct drain_target {
+	bool defined;
+	bool launched;
+	struct process_info info;
+	pid_t ancestors[ANCESTORS_MAX]; /* nearest first; of a program started by exec, itself first */
+	size_t ancestor_count;
 	struct drained_thread *threads[RING_SLOTS];
 	uint32_t *codes; /* agent's id -> trace's id, TRACE_NONE: unknown */
 	size_t code_count, code_capacity;
@@ -96,6 +103,11 @@ struct drain {
 	size_t leaf_capacity;
 	struct {
 		pid_t pid;
+		uint32_t index;
+	} *known; /* every process in the trace, to find parents */
+	size_t known_count, known_capacity;
+	struct {
+		pid_t pid;
 		uint64_t cpu_ns;
 	} *ended; /* what processes had used when they became another program */
 	size_t ended_count, ended_capacity;
@@ -119,6 +131,7 @@ void drain_free(struct drain *d)
 	free(d->record);
 	free(d->code_is_leaf);
 	free(d->ended);
+	free(d->known);
 	free(d);
 }
 
@@ -146,44 +159,76 @@ static uint64_t program_start(const struct target *t)
 	return ring->start_ns > used ? ring->start_ns - used : 0;
 }
 
-void drain_add(struct drain *d, struct target *t, uint32_t parent, bool launched)
+void drain_add(struct drain *d, struct target *t, bool launched)
 {
-	const struct ring_header *ring = t->ring;
 	struct drain_target *dt = xcalloc(1, sizeof(*dt));
-	struct process_info info;
-	struct trace_process process;
-	char build[sizeof(ring->build) + 1];
+	pid_t pid = t->pid;
 
-	t->index = d->next_process++;
+	t->index = TRACE_NONE;
 	t->drained = dt;
+	dt->launched = launched;
 	for (size_t i = d->ended_count; i > 0; i--) {
 		if (d->ended[i - 1].pid == t->pid) {
 			dt->base_cpu_ns = d->ended[i - 1].cpu_ns;
 			break;
 		}
 	}
-	dt->modules = module_map_new(d->writer, t->pid, ring->runtime);
+	dt->modules = module_map_new(d->writer, t->pid, t->ring->runtime);
+	/* Now: the process and the shells between it and its parent may be gone soon. */
+	process_info_read(&dt->info, t->pid, t->ring->python_hex);
+	if (t->ring->forked)
+		pid = dt->info.parent_pid;
+	while (pid > 1 && dt->ancestor_count < ANCESTORS_MAX) {
+		dt->ancestors[dt->ancestor_count++] = pid;
+		pid = process_parent(pid);
+	}
+}
 
+static uint32_t find_parent(const struct drain *d, const struct drain_target *dt)
+{
+	for (size_t i = 0; i < dt->ancestor_count; i++)
+		for (size_t k = d->known_count; k > 0; k--)
+			if (d->known[k - 1].pid == dt->ancestors[i])
+				return d->known[k - 1].index;
+	return TRACE_NONE;
+}
+
+/* A process enters the trace with its first event: what is forked only to become another program at
+ * once leaves no mark. */
+static void define_process(struct drain *d, struct target *t)
+{
+	struct drain_target *dt = t->drained;
+	const struct ring_header *ring = t->ring;
+	const struct process_info *info = &dt->info;
+	struct trace_process process;
+	char build[sizeof(ring->build) + 1];
+
+	if (dt->defined)
+		return;
+	dt->defined = true;
+	t->index = d->next_process++;
 	memset(&process, 0, sizeof(process));
 	memcpy(build, ring->build, sizeof(ring->build));
 	build[sizeof(ring->build)] = '\0';
-	process_info_read(&info, t->pid, ring->python_hex);
 	process.index = t->index;
 	process.pid = t->pid;
-	process.parent_pid = info.parent_pid;
-	process.parent = parent;
+	process.parent_pid = info->parent_pid;
+	process.parent = find_parent(d, dt);
 	process.start_ns = since_start(d, program_start(t));
-	process.command = info.command;
-	process.command_count = info.command_count;
-	process.executable = (struct trace_text){ info.executable, strlen(info.executable) };
+	process.command = info->command;
+	process.command_count = info->command_count;
+	process.executable = (struct trace_text){ info->executable, strlen(info->executable) };
 	process.python_hex = ring->python_hex;
 	process.python_build = (struct trace_text){ build, strlen(build) };
 	process.free_threaded = ring->free_threaded != 0;
-	process.origin = launched ? TRACE_ORIGIN_LAUNCH
-				  : ring->forked ? TRACE_ORIGIN_FORK : TRACE_ORIGIN_EXEC;
-	process.prefix = (struct trace_text){ info.prefix, strlen(info.prefix) };
+	process.origin = dt->launched   ? TRACE_ORIGIN_LAUNCH
+			 : ring->forked ? TRACE_ORIGIN_FORK
+					: TRACE_ORIGIN_EXEC;
+	process.prefix = (struct trace_text){ info->prefix, strlen(info->prefix) };
 	trace_writer_process(d->writer, &process);
-	process_info_release(&info);
+	d->known = xgrow(d->known, &d->known_capacity, d->known_count + 1, sizeof(*d->known));
+	d->known[d->known_count].pid = t->pid;
+	d->known[d->known_count++].index = t->index;
 }
 
 /* The thread in slot, made when it is new: from birth, or when that is NULL from what the slot says.
@@ -212,14 +257,11 @@ static struct drained_thread *thread_of(struct drain *d, struct target *t, uint3
 	free(thread->name);
 	*thread = (struct drained_thread){
 		.generation = generation,
-		.index = d->next_thread++,
 		.nodes = thread->nodes,
 		.node_capacity = thread->node_capacity,
 		.pthread_id = birth->pthread_id,
 		.last_ns = birth->start_ns,
 	};
-	thread->definition.index = thread->index;
-	thread->definition.process = t->index;
 	thread->definition.tid = (int32_t)birth->tid;
 	thread->definition.main = birth->main;
 	if (birth->main) {
@@ -232,16 +274,20 @@ static struct drained_thread *thread_of(struct drain *d, struct target *t, uint3
 		thread->last_ns = d->start_ns;
 	thread->definition.start_ns = since_start(d, thread->last_ns);
 	thread->definition.name = (struct trace_text){ "", 0 };
-	d->totals.threads++;
 	return thread;
 }
 
 /* Threads are defined with their first event, when their tid and perhaps their name are known. */
-static void define_thread(struct drain *d, struct drained_thread *thread)
+static void define_thread(struct drain *d, struct target *t, struct drained_thread *thread)
 {
 	if (thread->defined)
 		return;
+	define_process(d, t);
 	thread->defined = true;
+	thread->index = d->next_thread++;
+	thread->definition.index = thread->index;
+	thread->definition.process = t->index;
+	d->totals.threads++;
 	trace_writer_thread(d->writer, &thread->definition);
 }
 
@@ -617,7 +663,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 
 	if (!thread || thread->ended)
 		return;
-	define_thread(d, thread);
+	define_thread(d, t, thread);
 	/* A late record: its clocks were passed already. */
 	if (time < thread->last_ns)
 		time = thread->last_ns;
@@ -667,7 +713,7 @@ static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind k
 		.count = count,
 	};
 
-	if (count)
+	if (count && t->drained->defined)
 		trace_writer_loss(d->writer, &loss);
 }
 
@@ -766,15 +812,19 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 			continue;
 		event.generation = thread->generation;
 		event.cpu_ns = final->generation[slot] == thread->generation ? final->cpu_ns[slot] : 0;
-		if (!thread->ended)
+		if (!thread->ended && (state != RING_EXEC || dt->defined))
 			write_event(d, t, &event);
 	}
 	free(final);
+	if (state != RING_EXEC)
+		define_process(d, t);
 
 	memset(&end, 0, sizeof(end));
 	end.process = t->index;
 	end.time_ns = since_start(d, end_ns);
-	if (state != RING_LIVE) {
+	if (state == RING_LIVE) {
+		end.cpu_ns = t->final_cpu_ns > dt->base_cpu_ns ? t->final_cpu_ns - dt->base_cpu_ns : 0;
+	} else {
 		end.cpu_ns = ring->end_cpu_ns > dt->base_cpu_ns ? ring->end_cpu_ns - dt->base_cpu_ns : 0;
 		end.user_ns = ring->end_user_ns;
 		end.system_ns = ring->end_system_ns;
@@ -797,7 +847,8 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 		end.how = TRACE_END_EXIT;
 		end.status = WEXITSTATUS(wait_status);
 	}
-	trace_writer_process_end(d->writer, &end);
+	if (dt->defined)
+		trace_writer_process_end(d->writer, &end);
 
 	for (uint32_t slot = 0; slot < RING_SLOTS; slot++) {
 		if (!dt->threads[slot])
@@ -814,8 +865,14 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 	free(dt->events);
 	free(dt->ends);
 	module_map_free(dt->modules);
+	process_info_release(&dt->info);
 	free(dt);
 	t->drained = NULL;
+}
+
+size_t drain_processes(const struct drain *d)
+{
+	return d->known_count;
 }
 
 struct drain_totals drain_totals(const struct drain *d)

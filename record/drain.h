@@ -16,8 +16,10 @@ struct drain;
 struct drain *drain_new(struct trace_writer *writer, struct sampler *sampler, uint64_t start_ns);
 void drain_free(struct drain *d);
 
-/* Defines the process in the trace. t->index is set. launched: it is the command itself. */
-void drain_add(struct drain *d, struct target *t, uint32_t parent, bool launched);
+/* Takes note of a new target; launched: it is the command itself. The process enters the trace, and
+ * t->index is set, with its first event. */
+void drain_add(struct drain *d, struct target *t, bool launched);
+size_t drain_processes(const struct drain *d); /* in the trace */
 
 /* Moves everything that is there to the writer. Returns the number of CPU samples. */
 uint64_t drain_target(struct drain *d, struct target *t);

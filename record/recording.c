@@ -31,14 +31,9 @@ struct recording {
 	struct drain *drain;
 	struct target **targets;
 	size_t count, capacity;
-	size_t processes;
+	size_t reports; /* targets so far */
 	pid_t command;
 	int command_status; /* of waitpid, -1 while it runs */
-	struct {
-		pid_t pid;
-		uint32_t index;
-	} *known; /* every process so far: finds parents */
-	size_t known_capacity;
 	uint64_t start_ns;
 	uint64_t flushed_ns;
 	uint64_t late_ticks;
@@ -108,30 +103,6 @@ int recording_start(struct recording *r, pid_t command, struct err *err)
 	return 0;
 }
 
-static uint32_t find_process(const struct recording *r, pid_t pid)
-{
-	for (size_t i = r->processes; i > 0; i--)
-		if (r->known[i - 1].pid == pid)
-			return r->known[i - 1].index;
-	return TRACE_NONE;
-}
-
-/* The nearest ancestor that is in the trace: there may be shells between. */
-static uint32_t find_parent(const struct recording *r, pid_t pid, bool forked)
-{
-	for (int i = 0; i < 64 && pid > 1; i++) {
-		uint32_t index;
-
-		if (i > 0 || !forked) {
-			index = find_process(r, pid);
-			if (index != TRACE_NONE)
-				return index;
-		}
-		pid = process_parent(pid);
-	}
-	return TRACE_NONE;
-}
-
 static void end_target(struct recording *r, size_t at, int wait_status)
 {
 	struct target *t = r->targets[at];
@@ -154,8 +125,19 @@ static void refused(struct recording *r, pid_t pid, const char *why)
 	if (r->refusals++ == 0)
 		snprintf(r->refusal, sizeof(r->refusal), "process %d is not recorded: %s", (int)pid,
 			 why);
-	if (r->processes)
+	if (drain_processes(r->drain))
 		trace_writer_loss(r->writer, &loss);
+}
+
+/* Works until the process is waited for. */
+static uint64_t process_cpu_ns(pid_t pid)
+{
+	struct timespec t;
+	clockid_t clock;
+
+	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &t))
+		return 0;
+	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
 static void take_reports(struct recording *r)
@@ -167,7 +149,6 @@ static void take_reports(struct recording *r)
 	while (listener_accept(&r->listener, &hello, &pid, &region) > 0) {
 		struct target *t;
 		struct err err;
-		uint32_t parent;
 
 		if (hello.refused || region < 0) {
 			if (region >= 0)
@@ -188,11 +169,7 @@ static void take_reports(struct recording *r)
 				break;
 			}
 		}
-		parent = find_parent(r, pid, t->ring->forked);
-		drain_add(r->drain, t, parent, pid == r->command && r->processes == 0);
-		r->known = xgrow(r->known, &r->known_capacity, r->processes + 1, sizeof(*r->known));
-		r->known[r->processes].pid = pid;
-		r->known[r->processes++].index = t->index;
+		drain_add(r->drain, t, pid == r->command && !r->reports++);
 		r->targets = xgrow(r->targets, &r->capacity, r->count + 1, sizeof(*r->targets));
 		r->targets[r->count++] = t;
 		sampler_add(r->sampler, t);
@@ -228,8 +205,14 @@ void recording_step(struct recording *r, int timeout_ms)
 			timeout_ms = 0;
 	}
 	poll(fds, watched + 1, timeout_ms);
-	for (size_t i = 0; i < watched; i++)
-		r->targets[i]->exited = (fds[i + 1].revents & POLLIN) != 0;
+	for (size_t i = 0; i < watched; i++) {
+		struct target *t = r->targets[i];
+
+		if (!t->exited && fds[i + 1].revents & POLLIN) {
+			t->exited = true;
+			t->final_cpu_ns = process_cpu_ns(t->pid);
+		}
+	}
 	free(fds);
 
 	/* A report may come from a process that has ended by now; its region is complete. */
@@ -247,7 +230,7 @@ void recording_step(struct recording *r, int timeout_ms)
 			i++;
 		}
 	}
-	if (late > r->late_ticks && r->count) {
+	if (late > r->late_ticks && r->count && r->targets[0]->index != TRACE_NONE) {
 		struct trace_loss loss = {
 			.kind = TRACE_LOSS_LATE_TICK,
 			.process = r->targets[0]->index,
@@ -275,7 +258,7 @@ size_t recording_live(const struct recording *r)
 
 size_t recording_processes(const struct recording *r)
 {
-	return r->processes;
+	return r->drain ? drain_processes(r->drain) : 0;
 }
 
 bool recording_full(const struct recording *r)
@@ -352,6 +335,5 @@ void recording_free(struct recording *r)
 	trace_writer_free(r->writer);
 	listener_close(&r->listener);
 	free(r->targets);
-	free(r->known);
 	free(r);
 }

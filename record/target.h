@@ -20,10 +20,11 @@ struct drain_target;
 struct sampled_target;
 
 struct target {
-	uint32_t index; /* of the process in the trace */
+	uint32_t index; /* of the process in the trace; TRACE_NONE before its first event */
 	pid_t pid;      /* as we see it */
 	int pid_fd;
 	bool exited;  /* pid_fd said so */
+	uint64_t final_cpu_ns; /* then: what the process used, 0 when it was too late to ask */
 	bool watched; /* the sampler has it */
 	struct ring_header *ring;
 	struct ring_slot *slots;

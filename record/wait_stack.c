@@ -236,10 +236,12 @@ static bool is_state_of(struct wait_stack *w, uint64_t state, const struct wait_
 	return read_paged(w, state + l->ts_native_thread_id, &id, 8) == 0 && id == thread->inner_tid;
 }
 
+/* A state is made by the thread that starts another one and bears its id until the new thread runs.
+ * The list has the newest first, so of several the last is the thread's own. */
 static uint64_t find_state(struct wait_stack *w, const struct wait_thread *thread)
 {
 	const struct py_layout *l = &w->target->layout;
-	uint64_t interp, state;
+	uint64_t interp, state, found = 0;
 	int n = 0;
 
 	if (read_paged(w, w->target->ring->runtime + l->runtime_interpreters_head, &interp, 8))
@@ -249,10 +251,12 @@ static uint64_t find_state(struct wait_stack *w, const struct wait_thread *threa
 			return 0;
 		for (; state && walk_pointer_ok(state) && n < THREADS_MAX; n++) {
 			if (is_state_of(w, state, thread))
-				return state;
+				found = state;
 			if (read_paged(w, state + l->ts_next, &state, 8))
-				return 0;
+				return found;
 		}
+		if (found)
+			return found;
 		if (read_paged(w, interp + l->interp_next, &interp, 8))
 			return 0;
 	}
