@@ -96,13 +96,19 @@ static void charge(struct model *m, struct model_thread_state *thread,
 	charge_metrics(&m->threads[thread->id].total, place->class, c);
 	if (place->class == MODEL_CLASS_PYTHON)
 		return;
-	model_slot_add(m, line, place,
-		       &(struct model_slot){
-			       .samples = c->samples,
-			       .cpu_ns = c->cpu_ns,
-			       .wall_ns = c->cpu_ns + c->idle_ns,
-			       .cpu_square = c->square,
-		       });
+	if (c->cpu_ns > 0) {
+		uint32_t granule = place->granule < MODEL_SLOT_NO_GRANULE ? place->granule
+									  : MODEL_SLOT_NO_GRANULE;
+
+		model_slots_add(&m->slots,
+				&(struct model_slot){
+					.line = line,
+					.code = granule << MODEL_SLOT_CLASS_BITS | place->class,
+					.cpu_ns = c->cpu_ns,
+					.samples = c->samples,
+					.cpu_square = c->square,
+				});
+	}
 	if (place->class >= MODEL_CLASS_IN_C_CALL)
 		add_share(m, thread, line, c->cpu_ns);
 }

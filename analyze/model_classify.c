@@ -117,27 +117,6 @@ enum model_class model_classify(const struct model_trace *t, const struct trace_
 	return MODEL_CLASS_NATIVE;
 }
 
-void model_slot_add(struct model *m, uint32_t line, const struct model_place *place,
-		    const struct model_slot *add)
-{
-	struct model_slot *slot;
-	bool added;
-	uint32_t id;
-
-	id = model_table_add(&m->slot_table,
-			     (struct model_key){line, place->granule, (uint32_t)place->class},
-			     &added);
-	if (added) {
-		m->slots = xgrow(m->slots, &m->slot_capacity, id + 1, sizeof(*m->slots));
-		m->slots[id] = (struct model_slot){0};
-	}
-	slot = &m->slots[id];
-	slot->samples += add->samples;
-	slot->cpu_ns += add->cpu_ns;
-	slot->wall_ns += add->wall_ns;
-	slot->cpu_square += add->cpu_square;
-}
-
 void model_note_symbols(struct model_trace *t)
 {
 	struct model *m = t->m;
@@ -321,7 +300,7 @@ static void add_native(struct model *m, struct model_table *table, struct model_
 	self = &m->natives[id].self;
 	self->samples += slot->samples;
 	self->cpu_ns += slot->cpu_ns;
-	self->wall_ns += slot->wall_ns;
+	self->wall_ns += slot->cpu_ns;
 	self->cpu_square += slot->cpu_square;
 	if (class == MODEL_CLASS_SYSTEM)
 		self->system_ns += slot->cpu_ns;
@@ -341,48 +320,78 @@ static void name_granules(struct model *m, struct granule_name *names)
 	}
 }
 
+static enum model_class slot_class(const struct model_slot *slot)
+{
+	return (enum model_class)(slot->code & ((1u << MODEL_SLOT_CLASS_BITS) - 1));
+}
+
+/* Index into the names, whose last is that of the unknown granule. */
+static uint32_t slot_granule(const struct model *m, const struct model_slot *slot)
+{
+	uint32_t granule = slot->code >> MODEL_SLOT_CLASS_BITS;
+
+	return granule < m->granule_table.count ? granule : m->granule_table.count;
+}
+
+static void weigh_slots(const struct model *m, const struct granule_name *names,
+			struct split *splits)
+{
+	bool loop_known = false;
+
+	for (size_t i = 0; i < m->symbol_count; i++)
+		loop_known |= m->symbols[i].kind == TRACE_SYMBOL_EVAL;
+	for (size_t i = 0; i < m->slots.capacity; i++) {
+		const struct model_slot *slot = &m->slots.slots[i];
+		enum model_class class = slot_class(slot);
+		struct split *split = &splits[slot->line];
+
+		if (slot->cpu_ns == 0 || class < MODEL_CLASS_IN_C_CALL)
+			continue;
+		split->total_ns += slot->cpu_ns;
+		if (names[slot_granule(m, slot)].in_loop || class == MODEL_CLASS_IN_PYTHON_CALL)
+			split->loop_ns += slot->cpu_ns;
+		/* Without symbols nothing is seen in the loop: then nothing follows from that. */
+		else if (class == MODEL_CLASS_IN_INTERPRETER && loop_known)
+			split->unsure_ns += slot->cpu_ns;
+	}
+}
+
+static void judge_slots(struct model *m, const struct granule_name *names, struct split *splits)
+{
+	struct model_table natives = {0};
+
+	for (size_t i = 0; i < m->slots.capacity; i++) {
+		const struct model_slot *slot = &m->slots.slots[i];
+		enum model_class class = slot_class(slot);
+		struct split *split = &splits[slot->line];
+		uint32_t granule = slot_granule(m, slot);
+
+		if (slot->cpu_ns == 0)
+			continue;
+		if (!slot_is_python(split, class, names[granule].in_loop)) {
+			struct model_key native = {
+				.a = slot->line,
+				.b = names[granule].symbol,
+				.c = granule < m->granule_table.count ? m->granules[granule].module
+								      : MODEL_NO_ID,
+			};
+
+			add_native(m, &natives, native, class, slot);
+		} else if (class >= MODEL_CLASS_IN_C_CALL) {
+			split->python_ns += slot->cpu_ns;
+		}
+	}
+	model_table_release(&natives);
+}
+
 /* Two walks over the slots: the first weighs the lines, the second applies the verdicts. */
 static void settle_slots(struct model *m, struct split *splits)
 {
 	struct granule_name *names = xcalloc((size_t)m->granule_table.count + 1, sizeof(*names));
-	struct model_table natives = {0};
-	bool loop_known = false;
-	struct model_key key;
-	uint32_t id;
 
 	name_granules(m, names);
-	for (size_t i = 0; i < m->symbol_count; i++)
-		loop_known |= m->symbols[i].kind == TRACE_SYMBOL_EVAL;
-	for (size_t at = 0; model_table_next(&m->slot_table, &at, &key, &id);) {
-		uint32_t granule = key.b == MODEL_NO_ID ? m->granule_table.count : key.b;
-		struct split *split = &splits[key.a];
-
-		if (key.c < MODEL_CLASS_IN_C_CALL)
-			continue;
-		split->total_ns += m->slots[id].cpu_ns;
-		if (names[granule].in_loop || key.c == MODEL_CLASS_IN_PYTHON_CALL)
-			split->loop_ns += m->slots[id].cpu_ns;
-		/* Without symbols nothing is seen in the loop: then nothing follows from that. */
-		else if (key.c == MODEL_CLASS_IN_INTERPRETER && loop_known)
-			split->unsure_ns += m->slots[id].cpu_ns;
-	}
-	for (size_t at = 0; model_table_next(&m->slot_table, &at, &key, &id);) {
-		uint32_t granule = key.b == MODEL_NO_ID ? m->granule_table.count : key.b;
-		struct split *split = &splits[key.a];
-
-		if (!slot_is_python(split, key.c, names[granule].in_loop)) {
-			struct model_key native = {
-				.a = key.a,
-				.b = names[granule].symbol,
-				.c = key.b == MODEL_NO_ID ? MODEL_NO_ID : m->granules[key.b].module,
-			};
-
-			add_native(m, &natives, native, key.c, &m->slots[id]);
-		} else if (key.c >= MODEL_CLASS_IN_C_CALL) {
-			split->python_ns += m->slots[id].cpu_ns;
-		}
-	}
-	model_table_release(&natives);
+	weigh_slots(m, names, splits);
+	judge_slots(m, names, splits);
 	free(names);
 }
 

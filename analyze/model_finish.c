@@ -184,7 +184,7 @@ void model_free(struct model *m)
 	free(m->modules);
 	free(m->granules);
 	free(m->symbols);
-	free(m->slots);
+	model_slots_release(&m->slots);
 	free(m->shares);
 	free(m->natives);
 	free(m->command);
@@ -196,7 +196,6 @@ void model_free(struct model *m)
 	model_table_release(&m->node_table);
 	model_table_release(&m->module_table);
 	model_table_release(&m->granule_table);
-	model_table_release(&m->slot_table);
 	model_table_release(&m->share_table);
 	intern_release(&m->texts);
 	free(m);

@@ -8,6 +8,7 @@
 #define SCPROF_MODEL_STATE_H
 
 #include "analyze/model.h"
+#include "analyze/model_slots.h"
 #include "analyze/model_table.h"
 #include "formats/base/map.h"
 
@@ -39,17 +40,6 @@ struct model_symbol {
 	uint64_t start;
 	uint64_t size;
 	enum trace_symbol_kind kind;
-};
-
-/* CPU time by (line, granule, class): all that model_finish needs to decide Python or native and to
- * say which C code it was. It is kept per line, not per stack node: the number of distinct pairs is
- * then bounded by the code, and a line is split by what it does, whoever called it. Nodes and
- * threads get their share of their line's split, rounded so that the sums stay exact. */
-struct model_slot {
-	uint64_t samples;
-	uint64_t cpu_ns;
-	uint64_t wall_ns;
-	double cpu_square;
 };
 
 struct model_file_state {
@@ -106,9 +96,7 @@ struct model {
 	struct model_symbol *symbols;
 	size_t symbol_count;
 	size_t symbol_capacity;
-	struct model_table slot_table; /* (line, granule, class) */
-	struct model_slot *slots;
-	size_t slot_capacity;
+	struct model_slots slots;
 	struct model_table share_table; /* (thread, line): time in helper classes */
 	uint64_t *shares;
 	size_t share_capacity;
@@ -234,9 +222,6 @@ char *model_join_command(const struct trace_text *words, size_t count);
 /* Makes room for all the trace's program counters so far. */
 void model_grow_pcs(struct model_trace *t);
 enum model_class model_classify(const struct model_trace *t, const struct trace_sample *s);
-/* Adds to the slot of (line, granule, class). */
-void model_slot_add(struct model *m, uint32_t line, const struct model_place *place,
-		    const struct model_slot *add);
 void model_note_symbols(struct model_trace *t);
 /* Turns unsure_ns into Python or native time in all nodes and threads; lists the natives. */
 void model_settle(struct model *m);
