@@ -48,9 +48,16 @@ static void symbolize_module(struct trace_writer *writer, uint32_t id, const str
 	if (module->role == TRACE_MODULE_INTERPRETER) {
 		struct elf_symbol eval;
 
+		bool named = elf_file_symbol_by_name(elf, EVAL_NAME, &eval) == 0;
+
+		/* The loop is told of even when no pc was seen in it: that says something, too. */
+		if (named && eval.size) {
+			add_symbol(writer, id, eval.start, eval.size, EVAL_NAME, TRACE_SYMBOL_EVAL);
+			map_set(&done, eval.start, 1);
+		}
 		/* Where the symbol covers only a stub of the loop, the largest function is the rest. */
-		if (elf_file_largest_function(elf, &loop_start, &loop_size) == 0 &&
-		    elf_file_symbol_by_name(elf, EVAL_NAME, &eval) == 0 && eval.size < loop_size / 4)
+		if (elf_file_largest_function(elf, &loop_start, &loop_size) == 0 && named &&
+		    eval.size < loop_size / 4)
 			add_symbol(writer, id, loop_start, loop_size, EVAL_NAME, TRACE_SYMBOL_EVAL);
 		else
 			loop_size = 0;
