@@ -16,6 +16,10 @@
 /* Sets an optional field. */
 #define SET(message, field, value) ((message)->has_##field = true, (message)->field = (value))
 
+/* Sets a column that may be left out. */
+#define COLUMN(message, field, from) \
+	((message)->field = (from)->field, (message)->n_##field = (from)->field ? (from)->count : 0)
+
 /* --- packing --- */
 
 /* Cleared memory for the messages of one call; out of memory ends the tool. */
@@ -91,12 +95,12 @@ void pack_header(const struct trace_header *header, struct buf *out)
 	arena_release(&arena);
 }
 
-static void pack_codes(struct arena *arena, const struct pack_block *block, Scprof__Block *message)
+static void pack_codes(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Code *codes;
 
-	message->n_codes = block->code_count;
-	codes = message_list(arena, block->code_count, sizeof(*codes), &message->codes);
+	out->n_codes = block->code_count;
+	codes = message_list(arena, block->code_count, sizeof(*codes), &out->codes);
 	for (size_t i = 0; i < block->code_count; i++) {
 		const struct trace_code *code = &block->codes[i];
 
@@ -112,7 +116,7 @@ static void pack_codes(struct arena *arena, const struct pack_block *block, Scpr
 	}
 }
 
-static void pack_nodes(struct arena *arena, const struct pack_block *block, Scprof__Block *message)
+static void pack_nodes(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	size_t count = block->node_count;
 	Scprof__Nodes *nodes;
@@ -121,7 +125,7 @@ static void pack_nodes(struct arena *arena, const struct pack_block *block, Scpr
 		return;
 	nodes = scratch(arena, 1, sizeof(*nodes));
 	scprof__nodes__init(nodes);
-	message->nodes = nodes;
+	out->nodes = nodes;
 	SET(nodes, first, block->first_node);
 	nodes->n_parent = nodes->n_code = nodes->n_offset = count;
 	nodes->parent = scratch(arena, count, sizeof(*nodes->parent));
@@ -134,13 +138,12 @@ static void pack_nodes(struct arena *arena, const struct pack_block *block, Scpr
 	}
 }
 
-static void pack_modules(struct arena *arena, const struct pack_block *block,
-			 Scprof__Block *message)
+static void pack_modules(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Module *modules;
 
-	message->n_modules = block->module_count;
-	modules = message_list(arena, block->module_count, sizeof(*modules), &message->modules);
+	out->n_modules = block->module_count;
+	modules = message_list(arena, block->module_count, sizeof(*modules), &out->modules);
 	for (size_t i = 0; i < block->module_count; i++) {
 		const struct trace_module *module = &block->modules[i];
 
@@ -152,7 +155,7 @@ static void pack_modules(struct arena *arena, const struct pack_block *block,
 	}
 }
 
-static void pack_pcs(struct arena *arena, const struct pack_block *block, Scprof__Block *message)
+static void pack_pcs(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	size_t count = block->pc_count;
 	Scprof__Pcs *pcs;
@@ -161,7 +164,7 @@ static void pack_pcs(struct arena *arena, const struct pack_block *block, Scprof
 		return;
 	pcs = scratch(arena, 1, sizeof(*pcs));
 	scprof__pcs__init(pcs);
-	message->pcs = pcs;
+	out->pcs = pcs;
 	SET(pcs, first, block->first_pc);
 	pcs->n_module = pcs->n_offset = count;
 	pcs->module = scratch(arena, count, sizeof(*pcs->module));
@@ -172,14 +175,12 @@ static void pack_pcs(struct arena *arena, const struct pack_block *block, Scprof
 	}
 }
 
-static void pack_processes(struct arena *arena, const struct pack_block *block,
-			   Scprof__Block *message)
+static void pack_processes(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Process *processes;
 
-	message->n_processes = block->process_count;
-	processes =
-		message_list(arena, block->process_count, sizeof(*processes), &message->processes);
+	out->n_processes = block->process_count;
+	processes = message_list(arena, block->process_count, sizeof(*processes), &out->processes);
 	for (size_t i = 0; i < block->process_count; i++) {
 		const struct trace_process *process = &block->processes[i];
 		Scprof__Process *to = &processes[i];
@@ -203,13 +204,12 @@ static void pack_processes(struct arena *arena, const struct pack_block *block,
 	}
 }
 
-static void pack_threads(struct arena *arena, const struct pack_block *block,
-			 Scprof__Block *message)
+static void pack_threads(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Thread *threads;
 
-	message->n_threads = block->thread_count;
-	threads = message_list(arena, block->thread_count, sizeof(*threads), &message->threads);
+	out->n_threads = block->thread_count;
+	threads = message_list(arena, block->thread_count, sizeof(*threads), &out->threads);
 	for (size_t i = 0; i < block->thread_count; i++) {
 		const struct trace_thread *thread = &block->threads[i];
 
@@ -223,8 +223,7 @@ static void pack_threads(struct arena *arena, const struct pack_block *block,
 	}
 }
 
-static void pack_columns(struct arena *arena, const struct pack_block *block,
-			 Scprof__Block *message)
+static void pack_columns(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	size_t n = block->samples.count;
 
@@ -232,49 +231,38 @@ static void pack_columns(struct arena *arena, const struct pack_block *block,
 		Scprof__Samples *samples = scratch(arena, 1, sizeof(*samples));
 
 		scprof__samples__init(samples);
-		message->samples = samples;
-		samples->thread = block->samples.thread;
-		samples->n_thread = samples->thread ? n : 0;
+		out->samples = samples;
 		samples->time = block->samples.time;
 		samples->n_time = n;
-		samples->wall = block->samples.wall;
-		samples->n_wall = samples->wall ? n : 0;
-		samples->off_cpu = block->samples.off_cpu;
-		samples->n_off_cpu = samples->off_cpu ? n : 0;
-		samples->node = block->samples.node;
-		samples->n_node = samples->node ? n : 0;
-		samples->pc = block->samples.pc;
-		samples->n_pc = samples->pc ? n : 0;
-		samples->flags = block->samples.flags;
-		samples->n_flags = samples->flags ? n : 0;
+		COLUMN(samples, thread, &block->samples);
+		COLUMN(samples, wall, &block->samples);
+		COLUMN(samples, off_cpu, &block->samples);
+		COLUMN(samples, node, &block->samples);
+		COLUMN(samples, pc, &block->samples);
+		COLUMN(samples, flags, &block->samples);
 	}
 	n = block->waits.count;
 	if (n) {
 		Scprof__Waits *waits = scratch(arena, 1, sizeof(*waits));
 
 		scprof__waits__init(waits);
-		message->waits = waits;
-		waits->thread = block->waits.thread;
-		waits->n_thread = waits->thread ? n : 0;
+		out->waits = waits;
 		waits->time = block->waits.time;
 		waits->n_time = n;
-		waits->wall = block->waits.wall;
-		waits->n_wall = waits->wall ? n : 0;
-		waits->cpu = block->waits.cpu;
-		waits->n_cpu = waits->cpu ? n : 0;
-		waits->node = block->waits.node;
-		waits->n_node = waits->node ? n : 0;
-		waits->kind = block->waits.kind;
-		waits->n_kind = waits->kind ? n : 0;
+		COLUMN(waits, thread, &block->waits);
+		COLUMN(waits, wall, &block->waits);
+		COLUMN(waits, cpu, &block->waits);
+		COLUMN(waits, node, &block->waits);
+		COLUMN(waits, kind, &block->waits);
 	}
 }
 
-static void pack_losses(struct arena *arena, const struct pack_block *block, Scprof__Block *message)
+static void pack_losses(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Loss *losses;
 
-	message->n_losses = block->loss_count;
-	losses = message_list(arena, block->loss_count, sizeof(*losses), &message->losses);
+	out->n_losses = block->loss_count;
+	losses = message_list(arena, block->loss_count, sizeof(*losses), &out->losses);
 	for (size_t i = 0; i < block->loss_count; i++) {
 		const struct trace_loss *loss = &block->losses[i];
 
@@ -288,12 +276,12 @@ static void pack_losses(struct arena *arena, const struct pack_block *block, Scp
 }
 
 static void pack_process_ends(struct arena *arena, const struct pack_block *block,
-			      Scprof__Block *message)
+			      Scprof__Block *out)
 {
 	Scprof__ProcessEnd *ends;
 
-	message->n_process_ends = block->process_end_count;
-	ends = message_list(arena, block->process_end_count, sizeof(*ends), &message->process_ends);
+	out->n_process_ends = block->process_end_count;
+	ends = message_list(arena, block->process_end_count, sizeof(*ends), &out->process_ends);
 	for (size_t i = 0; i < block->process_end_count; i++) {
 		const struct trace_process_end *end = &block->process_ends[i];
 
@@ -309,13 +297,12 @@ static void pack_process_ends(struct arena *arena, const struct pack_block *bloc
 	}
 }
 
-static void pack_symbols(struct arena *arena, const struct pack_block *block,
-			 Scprof__Block *message)
+static void pack_symbols(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Symbol *symbols;
 
-	message->n_symbols = block->symbol_count;
-	symbols = message_list(arena, block->symbol_count, sizeof(*symbols), &message->symbols);
+	out->n_symbols = block->symbol_count;
+	symbols = message_list(arena, block->symbol_count, sizeof(*symbols), &out->symbols);
 	for (size_t i = 0; i < block->symbol_count; i++) {
 		const struct trace_symbol *symbol = &block->symbols[i];
 
@@ -328,13 +315,12 @@ static void pack_symbols(struct arena *arena, const struct pack_block *block,
 	}
 }
 
-static void pack_sources(struct arena *arena, const struct pack_block *block,
-			 Scprof__Block *message)
+static void pack_sources(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
 	Scprof__Source *sources;
 
-	message->n_sources = block->source_count;
-	sources = message_list(arena, block->source_count, sizeof(*sources), &message->sources);
+	out->n_sources = block->source_count;
+	sources = message_list(arena, block->source_count, sizeof(*sources), &out->sources);
 	for (size_t i = 0; i < block->source_count; i++) {
 		const struct trace_source *source = &block->sources[i];
 
@@ -395,19 +381,6 @@ void pack_end(const struct trace_end *end, struct buf *out)
 	add_item(&item, out);
 }
 
-uint32_t pack_block_kinds(const struct pack_block *block)
-{
-	const bool present[] = {
-		block->samples.count > 0,     block->waits.count > 0,  block->loss_count > 0,
-		block->process_end_count > 0, block->symbol_count > 0, block->source_count > 0,
-	};
-	uint32_t kinds = 0;
-
-	for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
-		kinds |= (uint32_t)present[i] << i;
-	return kinds;
-}
-
 void pack_index(const struct pack_index_entry *entries, size_t count, struct buf *out)
 {
 	Scprof__Index message = SCPROF__INDEX__INIT;
@@ -435,7 +408,7 @@ void pack_index(const struct pack_index_entry *entries, size_t count, struct buf
 	arena_release(&arena);
 }
 
-/* --- unpacking --- */
+/* --- unpacking: NULL from the arena means that its cap is reached; the item is given up --- */
 
 static void *capped_alloc(void *arena, size_t size)
 {
@@ -448,12 +421,6 @@ static void capped_free(void *arena, void *pointer)
 	(void)pointer;
 }
 
-/* NULL when the arena is full; the callers then give up the whole item. */
-static void *list(struct arena *arena, size_t count, size_t size)
-{
-	return arena_alloc(arena, count * size); /* count messages are in memory: no overflow */
-}
-
 static struct trace_text text(const ProtobufCBinaryData *data)
 {
 	return (struct trace_text){data->data ? (const char *)data->data : "", data->len};
@@ -462,7 +429,7 @@ static struct trace_text text(const ProtobufCBinaryData *data)
 static const struct trace_text *text_list(struct arena *arena, const ProtobufCBinaryData *data,
 					  size_t count)
 {
-	struct trace_text *texts = list(arena, count, sizeof(*texts));
+	struct trace_text *texts = arena_alloc(arena, count * sizeof(*texts));
 
 	for (size_t i = 0; texts && i < count; i++)
 		texts[i] = text(&data[i]);
@@ -493,7 +460,7 @@ static int unpack_header(const Scprof__Header *from, struct arena *arena, struct
 
 static int unpack_codes(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_code *codes = list(arena, from->n_codes, sizeof(*codes));
+	struct trace_code *codes = arena_alloc(arena, from->n_codes * sizeof(*codes));
 
 	to->codes = codes;
 	to->code_count = from->n_codes;
@@ -525,7 +492,7 @@ static int unpack_nodes(const Scprof__Nodes *from, struct arena *arena, struct p
 	if (from->n_code != from->n_parent || from->n_offset != from->n_parent ||
 	    from->n_parent > UINT32_MAX - from->first)
 		return -1;
-	nodes = list(arena, from->n_parent, sizeof(*nodes));
+	nodes = arena_alloc(arena, from->n_parent * sizeof(*nodes));
 	to->nodes = nodes;
 	to->node_count = from->n_parent;
 	to->first_node = from->first;
@@ -544,7 +511,7 @@ static int unpack_nodes(const Scprof__Nodes *from, struct arena *arena, struct p
 
 static int unpack_modules(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_module *modules = list(arena, from->n_modules, sizeof(*modules));
+	struct trace_module *modules = arena_alloc(arena, from->n_modules * sizeof(*modules));
 
 	to->modules = modules;
 	to->module_count = from->n_modules;
@@ -571,7 +538,7 @@ static int unpack_pcs(const Scprof__Pcs *from, struct arena *arena, struct pack_
 		return 0;
 	if (from->n_module != from->n_offset || from->n_module > UINT32_MAX - from->first)
 		return -1;
-	pcs = list(arena, from->n_module, sizeof(*pcs));
+	pcs = arena_alloc(arena, from->n_module * sizeof(*pcs));
 	to->pcs = pcs;
 	to->pc_count = from->n_module;
 	to->first_pc = from->first;
@@ -582,7 +549,8 @@ static int unpack_pcs(const Scprof__Pcs *from, struct arena *arena, struct pack_
 
 static int unpack_processes(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_process *processes = list(arena, from->n_processes, sizeof(*processes));
+	struct trace_process *processes =
+		arena_alloc(arena, from->n_processes * sizeof(*processes));
 
 	to->processes = processes;
 	to->process_count = from->n_processes;
@@ -613,7 +581,7 @@ static int unpack_processes(const Scprof__Block *from, struct arena *arena, stru
 
 static int unpack_threads(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_thread *threads = list(arena, from->n_threads, sizeof(*threads));
+	struct trace_thread *threads = arena_alloc(arena, from->n_threads * sizeof(*threads));
 
 	to->threads = threads;
 	to->thread_count = from->n_threads;
@@ -632,6 +600,16 @@ static int unpack_threads(const Scprof__Block *from, struct arena *arena, struct
 	return threads ? 0 : -1;
 }
 
+/* Whether the columns have count values each or none. */
+static bool all_fit(const size_t *lengths, size_t columns, size_t count)
+{
+	for (size_t i = 0; i < columns; i++) {
+		if (lengths[i] && lengths[i] != count)
+			return false;
+	}
+	return true;
+}
+
 static int unpack_columns(const Scprof__Block *from, struct pack_block *to)
 {
 	const Scprof__Samples *samples = from->samples;
@@ -641,10 +619,8 @@ static int unpack_columns(const Scprof__Block *from, struct pack_block *to)
 		const size_t lengths[] = {samples->n_thread, samples->n_wall, samples->n_off_cpu,
 					  samples->n_node,   samples->n_pc,   samples->n_flags};
 
-		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-			if (lengths[i] && lengths[i] != samples->n_time)
-				return -1;
-		}
+		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), samples->n_time))
+			return -1;
 		to->samples = (struct pack_samples){
 			samples->n_time,  samples->thread, samples->time, samples->wall,
 			samples->off_cpu, samples->node,   samples->pc,   samples->flags,
@@ -654,10 +630,8 @@ static int unpack_columns(const Scprof__Block *from, struct pack_block *to)
 		const size_t lengths[] = {waits->n_thread, waits->n_wall, waits->n_cpu,
 					  waits->n_node, waits->n_kind};
 
-		for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
-			if (lengths[i] && lengths[i] != waits->n_time)
-				return -1;
-		}
+		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), waits->n_time))
+			return -1;
 		to->waits = (struct pack_waits){
 			waits->n_time, waits->thread, waits->time, waits->wall,
 			waits->cpu,    waits->node,   waits->kind,
@@ -668,7 +642,7 @@ static int unpack_columns(const Scprof__Block *from, struct pack_block *to)
 
 static int unpack_losses(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_loss *losses = list(arena, from->n_losses, sizeof(*losses));
+	struct trace_loss *losses = arena_alloc(arena, from->n_losses * sizeof(*losses));
 
 	to->losses = losses;
 	to->loss_count = 0;
@@ -691,7 +665,7 @@ static int unpack_losses(const Scprof__Block *from, struct arena *arena, struct 
 static int unpack_process_ends(const Scprof__Block *from, struct arena *arena,
 			       struct pack_block *to)
 {
-	struct trace_process_end *ends = list(arena, from->n_process_ends, sizeof(*ends));
+	struct trace_process_end *ends = arena_alloc(arena, from->n_process_ends * sizeof(*ends));
 
 	to->process_ends = ends;
 	to->process_end_count = from->n_process_ends;
@@ -714,7 +688,7 @@ static int unpack_process_ends(const Scprof__Block *from, struct arena *arena,
 
 static int unpack_symbols(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_symbol *symbols = list(arena, from->n_symbols, sizeof(*symbols));
+	struct trace_symbol *symbols = arena_alloc(arena, from->n_symbols * sizeof(*symbols));
 
 	to->symbols = symbols;
 	to->symbol_count = from->n_symbols;
@@ -735,7 +709,7 @@ static int unpack_symbols(const Scprof__Block *from, struct arena *arena, struct
 
 static int unpack_sources(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
-	struct trace_source *sources = list(arena, from->n_sources, sizeof(*sources));
+	struct trace_source *sources = arena_alloc(arena, from->n_sources * sizeof(*sources));
 
 	to->sources = sources;
 	to->source_count = from->n_sources;
@@ -771,7 +745,7 @@ int pack_unpack(const void *data, size_t size, struct arena *arena, struct pack_
 {
 	ProtobufCAllocator allocator = {capped_alloc, capped_free, arena};
 	const Scprof__Item *message = scprof__item__unpack(&allocator, size, data);
-	const Scprof__End *end;
+	const Scprof__End *end = message ? message->end : NULL;
 
 	*item = (struct pack_item){.kind = PACK_UNKNOWN};
 	if (!message)
@@ -784,8 +758,7 @@ int pack_unpack(const void *data, size_t size, struct arena *arena, struct pack_
 		item->kind = PACK_BLOCK;
 		if (unpack_block(message->block, arena, &item->block) < 0)
 			return err_set(err, ERR_CORRUPT, "its columns do not match");
-	} else if (message->end) {
-		end = message->end;
+	} else if (end) {
 		item->kind = PACK_END;
 		item->end = (struct trace_end){
 			.time_ns = end->time_ns,
@@ -812,19 +785,14 @@ int pack_unpack_index(const void *data, size_t size, struct arena *arena,
 	if (index->n_size != n || index->n_first_time_ns != n || index->n_last_time_ns != n ||
 	    index->n_process != n || index->n_kinds != n)
 		return err_set(err, ERR_CORRUPT, "the columns of the index do not match");
-	*entries = list(arena, n, sizeof(**entries));
+	*entries = arena_alloc(arena, n * sizeof(**entries));
 	if (!*entries)
 		return err_set(err, ERR_CORRUPT, "the index is too large");
 	*count = n;
-	for (size_t i = 0; i < n; i++) {
+	for (size_t i = 0; i < n; i++)
 		(*entries)[i] = (struct pack_index_entry){
-			.offset = index->offset[i],
-			.size = index->size[i],
-			.first_time_ns = index->first_time_ns[i],
-			.last_time_ns = index->last_time_ns[i],
-			.process = index->process[i],
-			.kinds = index->kinds[i],
+			index->offset[i],       index->size[i],    index->first_time_ns[i],
+			index->last_time_ns[i], index->process[i], index->kinds[i],
 		};
-	}
 	return 0;
 }

@@ -112,6 +112,4 @@ int pack_unpack_index(const void *data, size_t size, struct arena *arena,
  * changes its nature there. Fills at most max offsets in rising order and returns their number. */
 size_t pack_boundaries(const void *data, size_t size, size_t *offsets, size_t max);
 
-uint32_t pack_block_kinds(const struct pack_block *block);
-
 #endif

@@ -412,8 +412,28 @@ int trace_defs_need_node(struct trace_defs_store *s, uint32_t id, struct err *er
 	return 0;
 }
 
+/* The structs of definitions count like their texts: the arena may hold that much less. */
+static int charge(struct trace_defs_store *s, const struct pack_block *block, struct err *err)
+{
+	size_t bytes =
+		block->string_count * sizeof(*s->strings) + block->code_count * sizeof(*s->codes) +
+		block->node_count * sizeof(*s->nodes) + block->module_count * sizeof(*s->modules) +
+		block->pc_count * sizeof(*s->pcs) + block->process_count * sizeof(*s->processes) +
+		block->thread_count * sizeof(*s->threads) +
+		block->process_end_count * sizeof(*s->process_ends) +
+		block->symbol_count * sizeof(*s->symbols) +
+		block->source_count * sizeof(*s->sources);
+
+	if (bytes >= s->arena.cap - s->arena.total)
+		return too_large(err);
+	s->arena.cap -= bytes;
+	return 0;
+}
+
 int trace_defs_add(struct trace_defs_store *s, const struct pack_block *block, struct err *err)
 {
+	if (charge(s, block, err) < 0)
+		return -1;
 	if (add_strings(s, block, err) < 0 || add_codes(s, block, err) < 0 ||
 	    add_nodes(s, block, err) < 0 || add_modules(s, block, err) < 0 ||
 	    add_pcs(s, block, err) < 0 || add_processes(s, block, err) < 0 ||

@@ -31,6 +31,19 @@ static uint32_t get_u32(const uint8_t *from)
 	return from[0] | (uint32_t)from[1] << 8 | (uint32_t)from[2] << 16 | (uint32_t)from[3] << 24;
 }
 
+uint32_t trace_index_kinds(const struct pack_block *block)
+{
+	const bool present[] = {
+		block->samples.count > 0,     block->waits.count > 0,  block->loss_count > 0,
+		block->process_end_count > 0, block->symbol_count > 0, block->source_count > 0,
+	};
+	uint32_t kinds = 0;
+
+	for (size_t i = 0; i < sizeof(present) / sizeof(present[0]); i++)
+		kinds |= (uint32_t)present[i] << i;
+	return kinds;
+}
+
 void trace_index_write(const struct pack_index_entry *entries, size_t count, struct buf *out)
 {
 	struct buf message = {0};

@@ -20,6 +20,8 @@ struct trace_index {
 	struct arena arena;
 };
 
+/* What an index says of a block: bit n when Block field n + 30 is present. */
+uint32_t trace_index_kinds(const struct pack_block *block);
 /* Adds the skippable frame to out. An index that would be too large for its reader is left out. */
 void trace_index_write(const struct pack_index_entry *entries, size_t count, struct buf *out);
 /* Reads the index of the trace at path. Returns 1, 0 when it has none (it is not finished, or not

@@ -333,7 +333,7 @@ static void add_index_entry(struct trace_writer *w, const struct pack_block *blo
 		.first_time_ns = block->first_time_ns,
 		.last_time_ns = block->last_time_ns,
 		.process = block->process,
-		.kinds = pack_block_kinds(block),
+		.kinds = trace_index_kinds(block),
 	};
 }
 
