@@ -79,6 +79,7 @@ static void add_unknown(struct walk *w, uint32_t frame, const struct metrics *se
 
 	metrics_add(&edge->self, self);
 	metrics_add(&edge->total, self);
+	metrics_add(&edge->outer, self);
 	metrics_add(&w->graph->nodes[FRAME_TABLE_UNKNOWN].total, self);
 	add_line(w, FRAME_TABLE_UNKNOWN, 0, self);
 }
@@ -93,8 +94,9 @@ static void enter(struct walk *w, uint32_t id)
 	const struct model_node *node = &w->view->nodes[id];
 	uint32_t frame = w->frames->of_node[id];
 	bool has_self = !is_nothing(&node->self);
+	bool outermost = w->frame_on_path[frame]++ == 0;
 
-	if (w->frame_on_path[frame]++ == 0)
+	if (outermost)
 		metrics_add(&w->graph->nodes[frame].total, &node->total);
 	if (id > 0) {
 		const struct model_node *parent = &w->view->nodes[node->parent];
@@ -105,6 +107,8 @@ static void enter(struct walk *w, uint32_t id)
 		w->pair_of_node[id] = pair;
 		if (w->pair_on_path[pair]++ == 0)
 			metrics_add(&edge->total, &node->total);
+		if (outermost)
+			metrics_add(&edge->outer, &node->total);
 		if (has_self && w->frames->frames[frame].kind == FRAME_CODE)
 			metrics_add(&edge->self, &node->self);
 	}

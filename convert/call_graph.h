@@ -27,6 +27,8 @@ struct graph_edge {
 	int32_t line;        /* of the caller; 0 without edge_lines */
 	struct metrics self; /* the callee's own when called so */
 	struct metrics total;
+	struct metrics outer; /* of calls whose callee is not on the stack yet: all of a callee's
+			       * outer edges add up to its total */
 };
 
 struct call_graph {

@@ -5,7 +5,9 @@
  * given once with a number; a number is all that stands for them later.
  *
  * A sampling profiler sees no calls: the count of a call is the number of samples that had it on
- * their stack. Calls of a function to itself are left out, as valgrind does.
+ * their stack. A call of a function that is on the stack already is left out. So there are no
+ * cycles, which viewers can make little of, and the calls of a function add up to its inclusive
+ * cost. A root, named like the run, calls the outermost functions.
  */
 #include "convert/exporter.h"
 
@@ -46,6 +48,7 @@ struct callgrind {
 	struct intern
 		names; /* "path\nname": two functions that share it need a line to tell apart */
 	uint32_t *name_uses; /* by id in names */
+	const char *title;
 	bool lines;
 	bool wall_first;
 };
@@ -71,8 +74,8 @@ static void write_costs(const struct callgrind *c, const struct metrics *m)
 
 static const char *object_name(const struct frame *frame)
 {
-	if (frame->kind == FRAME_THREAD)
-		return "threads";
+	if (frame->kind == FRAME_ROOT || frame->kind == FRAME_THREAD)
+		return "run";
 	switch (frame->origin) {
 	case MODEL_USER:
 		return "your code";
@@ -126,7 +129,10 @@ static void write_function(struct callgrind *c, uint32_t frame_id, const char *o
 	write_id(c, object_key, object_id, object, &c->object_written[object_id]);
 	write_id(c, file_key, file_id, file, &c->file_written[file_id]);
 	if (!c->name_written[frame_id]) {
-		buf_add_text(&name, frame->name);
+		if (frame->kind == FRAME_ROOT)
+			buf_add_text(&name, c->title);
+		else
+			buf_add_text(&name, frame->name);
 		if (frame->line > 0 && (c->lines || c->name_uses[name_key(&c->names, frame)] > 1))
 			buf_printf(&name, ":%d", frame->line);
 	}
@@ -153,7 +159,7 @@ static void write_body(struct callgrind *c)
 	for (uint32_t i = 0; i < g->node_count; i++) {
 		for (; edge < g->edge_count && g->edges[edge].caller < i; edge++)
 			;
-		if (i == FRAME_TABLE_ROOT || is_nothing(&g->nodes[i].total))
+		if (is_nothing(&g->nodes[i].total))
 			continue;
 		putc('\n', c->to);
 		write_function(c, i, "ob", "fl", "fn");
@@ -164,14 +170,14 @@ static void write_body(struct callgrind *c)
 		for (; edge < g->edge_count && g->edges[edge].caller == i; edge++) {
 			const struct graph_edge *e = &g->edges[edge];
 
-			if (e->callee == i || is_nothing(&e->total))
+			if (is_nothing(&e->outer))
 				continue;
 			write_function(c, e->callee, "cob", "cfi", "cfn");
 			fprintf(c->to, "calls=%" PRIu64 " %d\n",
-				e->total.samples > 0 ? e->total.samples : 1,
+				e->outer.samples > 0 ? e->outer.samples : 1,
 				position(c->frames.frames[e->callee].line));
 			fprintf(c->to, "%d", position(e->line));
-			write_costs(c, &e->total);
+			write_costs(c, &e->outer);
 		}
 	}
 }
@@ -179,13 +185,12 @@ static void write_body(struct callgrind *c)
 static void write_header(struct callgrind *c, const struct export *x)
 {
 	const struct model_view *view = x->view;
-	struct buf title = {0};
 
 	fprintf(c->to, "# callgrind format\nversion: 1\ncreator: scprof %s\n", SCPROF_VERSION);
 	if (view->process_count > 0)
 		fprintf(c->to, "pid: %d\n", view->processes[0].pid);
-	fprintf(c->to, "cmd: %s\npart: 1\n", export_title(x, &title));
-	fputs("desc: Calls: samples that had the call on their stack, not the number of calls\n",
+	fprintf(c->to, "cmd: %s\npart: 1\n", c->title);
+	fputs("desc: Calls: samples that had the call on their stack, without recursive calls\n",
 	      c->to);
 	fprintf(c->to,
 		"desc: Recorded: %zu processes, %zu threads, %" PRIu64 " samples in %.3f s\n\n",
@@ -200,7 +205,6 @@ static void write_header(struct callgrind *c, const struct export *x)
 		fprintf(c->to, " %s", event_at(c, i)->name);
 	fputs("\nsummary:", c->to);
 	write_costs(c, &view->total);
-	buf_release(&title);
 }
 
 static int callgrind_write(struct export *x, struct err *err)
@@ -210,9 +214,11 @@ static int callgrind_write(struct export *x, struct err *err)
 		.lines = x->options->lines,
 		.wall_first = x->view->weight == MODEL_WALL,
 	};
+	struct buf title = {0};
 	size_t count;
 
 	(void)err;
+	c.title = export_title(x, &title);
 	frame_table_init(&c.frames, x->view, c.lines);
 	call_graph_init(&c.graph, x->view, &c.frames, true);
 	count = c.frames.count;
@@ -228,6 +234,7 @@ static int callgrind_write(struct export *x, struct err *err)
 	fputs("\ntotals:", c.to);
 	write_costs(&c, &x->view->total);
 
+	buf_release(&title);
 	free(c.object_written);
 	free(c.file_written);
 	free(c.name_written);

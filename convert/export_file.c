@@ -80,36 +80,36 @@ int export_file_open(struct export_file *f, const char *path, struct err *err)
 
 	*f = (struct export_file){0};
 	if (strcmp(path, "-") == 0) {
+		f->name = xstrdup("standard output");
 		f->to = stdout;
 		return 0;
 	}
+	f->name = xstrdup(path);
 	exists = stat(path, &old) == 0;
-	if (exists && S_ISDIR(old.st_mode))
-		return err_set(err, ERR_FAILED, "%s is a folder, name a file in it", path);
 	if (exists && !S_ISREG(old.st_mode)) {
 		fd = open(path, O_WRONLY | O_CLOEXEC);
 		if (fd < 0)
-			return err_errno(err, "cannot write %s", path);
+			err_errno(err, "cannot write %s", path);
 	} else {
 		/* A link stays a link. */
 		f->path = exists ? realpath(path, NULL) : NULL;
 		if (!f->path)
 			f->path = xstrdup(path);
 		fd = open_new(f, exists ? &old : NULL, err);
-		if (fd < 0) {
-			export_file_release(f);
-			return -1;
-		}
 	}
+	if (fd < 0)
+		goto fail;
 	f->to = fdopen(fd, "w");
 	if (!f->to) {
 		err_errno(err, "cannot write %s", path);
 		close(fd);
-		export_file_release(f);
-		return -1;
+		goto fail;
 	}
 	setvbuf(f->to, NULL, _IOFBF, BUFFER_BYTES);
 	return 0;
+fail:
+	export_file_release(f);
+	return -1;
 }
 
 /* Gives a file without a name a temporary one: only rename can replace a file. */
@@ -142,7 +142,7 @@ out:
 
 int export_file_finish(struct export_file *f, struct err *err)
 {
-	const char *name = f->path ? f->path : "the output";
+	const char *name = f->name;
 	int ret = -1;
 
 	errno = 0;
@@ -178,5 +178,6 @@ void export_file_release(struct export_file *f)
 		unlink(f->temporary);
 	free(f->temporary);
 	free(f->path);
+	free(f->name);
 	*f = (struct export_file){0};
 }

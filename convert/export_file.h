@@ -11,6 +11,7 @@
 
 struct export_file {
 	FILE *to;
+	char *name;      /* for messages */
 	char *path;      /* the name to appear under; NULL: written in place */
 	char *temporary; /* a name of its own meanwhile; NULL: none */
 };

@@ -144,6 +144,7 @@ let selected = null;
 let drawn = [];      /* {box, row, element} */
 let width = 1200;
 let top = TOP;
+let contentHeight = 0;
 
 const byId = id => svg.querySelector("#" + id);
 const head = byId("head");
@@ -252,6 +253,9 @@ function place(smallest) {
 	return shown;
 }
 
+/* Neighbours stay apart where there is room. */
+const visible = size => (size > 3 ? size - 0.7 : size);
+
 function drawBox(at, rows, into) {
 	const { box } = at;
 	const group = make("g", { class: "func_g" }, into);
@@ -264,7 +268,7 @@ function drawBox(at, rows, into) {
 		group.classList.add(isMatch(box.frame) ? "match" : "dim");
 	make("title", {}, group).textContent = describe(box, "\n") +
 		(at.more ? "\nclick to see what is beyond" : "");
-	make("rect", { x: at.x.toFixed(2), y, width: Math.max(at.width, 0.1).toFixed(2),
+	make("rect", { x: at.x.toFixed(2), y, width: visible(at.width).toFixed(2),
 		height: ROW - 1, rx: 1, ...colour(box.frame) }, group);
 	let label = fit(box.frame, at.width - 6);
 	if (at.skipped)
@@ -288,7 +292,8 @@ function draw() {
 		drawBox(at, rows, fresh);
 	stage.replaceChildren(...fresh.childNodes);
 	drawn = shown;
-	svg.setAttribute("height", top + rows * ROW + MARGIN);
+	contentHeight = top + rows * ROW + MARGIN;
+	setHeight();
 	byId("unzoom").classList.toggle("hide", zoom.parent === null);
 	mark(drawn.some(at => at.box === selected) ? selected : null);
 	showMatched();
@@ -431,22 +436,29 @@ const keys = [
 const field = document.createElementNS(XHTML, "input");
 let help = null;
 
+const helpHeight = keys.length * 20 + 20;
+
+function setHeight() {
+	svg.setAttribute("height", Math.max(contentHeight, help ? top + helpHeight + MARGIN : 0));
+}
+
 function toggleHelp() {
 	if (help) {
 		help.remove();
 		help = null;
+		setHeight();
 		return;
 	}
 	help = make("g", {}, head);
 	const x = Math.max(MARGIN, width - 420);
-	make("rect", { class: "panel", x, y: TOP, width: 400, height: keys.length * 20 + 20, rx: 6 },
-		help);
+	make("rect", { class: "panel", x, y: top, width: 400, height: helpHeight, rx: 6 }, help);
 	keys.forEach(([key, meaning], i) => {
-		make("text", { x: x + 14, y: TOP + 25 + i * 20, "font-weight": "bold" }, help)
-			.textContent = key;
-		make("text", { x: x + 130, y: TOP + 25 + i * 20 }, help).textContent = meaning;
+		const y = top + 25 + i * 20;
+		make("text", { x: x + 14, y, "font-weight": "bold" }, help).textContent = key;
+		make("text", { x: x + 130, y }, help).textContent = meaning;
 	});
 	help.addEventListener("click", toggleHelp);
+	setHeight();
 }
 
 function button(id, text, action) {

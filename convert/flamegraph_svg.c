@@ -133,8 +133,8 @@ static void write_box(struct svg *s, const struct flame_box *box)
 	fprintf(s->to,
 		"</title><rect x=\"%.2f\" y=\"%u\" width=\"%.2f\" height=\"%d\" rx=\"1\" "
 		"class=\"%c%u\"/>",
-		left_px, top_px, width_px, ROW - 1, flame_kind_letter(frame->kind),
-		shade_of(frame->label));
+		left_px, top_px, width_px > 3 ? width_px - 0.7 : width_px, ROW - 1,
+		flame_kind_letter(frame->kind), shade_of(frame->label));
 	if (width_px > 6 + 2 * CHARACTER_PX) {
 		fprintf(s->to, "<text x=\"%.2f\" y=\"%u\">", left_px + 3, top_px + 13);
 		write_fitted(s, frame, width_px);
@@ -219,9 +219,19 @@ static void write_legend(struct svg *s)
 	fputs("</g>\n", s->to);
 }
 
+/* "1,234,567 samples" */
 static void write_count(struct buf *b, uint64_t count, const char *one, const char *many)
 {
-	buf_printf(b, " · %" PRIu64 " %s", count, count == 1 ? one : many);
+	char digits[24];
+	int length = snprintf(digits, sizeof(digits), "%" PRIu64, count);
+
+	buf_add_text(b, " · ");
+	for (int i = 0; i < length; i++) {
+		if (i > 0 && (length - i) % 3 == 0)
+			buf_add_byte(b, ',');
+		buf_add_byte(b, (uint8_t)digits[i]);
+	}
+	buf_printf(b, " %s", count == 1 ? one : many);
 }
 
 static void write_head(struct svg *s, uint32_t height_px)
@@ -360,7 +370,7 @@ static void note_changes(struct svg *s, struct buf *note)
 		return;
 	buf_printf(note, "%zu boxes below ", s->graph.dropped);
 	format_time(note, s->graph.dropped_below_ns);
-	buf_add_text(note, " are shown as [small frames] (see --max-samples)");
+	buf_add_text(note, " are shown as [small frames]");
 }
 
 static int flamegraph_write(struct export *x, struct err *err)

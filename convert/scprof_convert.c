@@ -168,10 +168,6 @@ static const struct exporter *choose_exporter(const struct options *o, struct er
 			no_format(err, "there is no format", o->format);
 		return exporter;
 	}
-	if (strcmp(o->output, "-") == 0) {
-		no_format(err, "no format goes with the file name", o->output);
-		return NULL;
-	}
 	exporter = exporter_for_file(o->output);
 	if (!exporter)
 		no_format(err, "no format goes with the file name", o->output);
@@ -199,15 +195,8 @@ static int check_not_input(const char *output, char **traces, size_t count, stru
 static int read_traces(struct model *m, char **traces, size_t count, struct err *err)
 {
 	for (size_t i = 0; i < count; i++) {
-		struct trace_reader *r = trace_reader_open(traces[i], err);
-		int ret;
-
-		if (!r)
+		if (model_add_path(m, traces[i], err) < 0)
 			return -1;
-		ret = model_add(m, r, err);
-		trace_reader_close(r);
-		if (ret < 0)
-			return err_wrap(err, "%s", traces[i]);
 		log_verbose("read %s", traces[i]);
 	}
 	model_finish(m);
@@ -262,7 +251,7 @@ static int convert(const struct options *o, const struct exporter *exporter, cha
 	if (export_file_finish(&file, err) < 0)
 		goto out;
 	if (x.note.size > 0)
-		log_note("%s: %s", o->output, buf_text(&x.note));
+		log_note("%s (--max-samples decides)", buf_text(&x.note));
 	log_verbose("wrote %s (%s)", o->output, exporter->name);
 	ret = 0;
 out:

@@ -18,7 +18,7 @@
 #include "formats/base/banned.h"
 
 /* The application gets slow beyond the first and dies of deeper stacks than the second. */
-#define MAX_RUNS 300000
+#define MAX_RUNS 100000
 #define MAX_DEPTH 1500
 #define DEPTH_KEPT_OUTSIDE 1000
 /* Typical bytes of one frame of a sample and of one event. */
@@ -271,10 +271,10 @@ static void note_changes(const struct speedscope *s, struct buf *note)
 	const struct timeline *t = s->timeline;
 
 	if (t->window_ns > 0)
-		buf_printf(note,
-			   "stacks within %g ms of each other are put together to keep it at %zu "
-			   "samples (see --max-samples)",
-			   (double)t->window_ns / 1e6, t->run_count);
+		buf_printf(
+			note,
+			"stacks within %g ms of each other are put together, %zu samples are left",
+			(double)t->window_ns / 1e6, t->run_count);
 	if (t->folded > 0)
 		buf_printf(note, ", %zu rare stacks are shown as one", t->folded);
 	if (s->tree.max_depth >= MAX_DEPTH)

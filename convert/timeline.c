@@ -105,9 +105,11 @@ void timeline_add(struct timeline *t, const struct model_event *event)
 {
 	struct timeline_thread *thread;
 	uint64_t length_ns = event->end_ns - event->start_ns;
-	uint64_t weight_ns = t->weight == MODEL_CPU ? event->cpu_ns : event->wall_ns;
+	uint64_t weight_ns = event->cpu_ns;
 	uint64_t start_ns = event->start_ns;
 
+	if (t->weight == MODEL_WALL)
+		weight_ns = event->wall_ns;
 	if (weight_ns == 0)
 		return;
 	t->threads = xgrow(t->threads, &t->thread_capacity, (size_t)event->thread + 1,
