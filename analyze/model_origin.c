@@ -84,14 +84,44 @@ static bool is_installed_command(const struct trace_process *p, const char *path
 	       (p->command_count > 0 && same_folder(path, p->command[0].data));
 }
 
+/* Was the program given on the command line, as in "python3 -Ic 'print(1)'"? */
+static bool is_inline_program(const struct trace_process *p)
+{
+	for (size_t i = 1; p && i < p->command_count; i++) {
+		const char *word = p->command[i].data;
+
+		if (word[0] != '-' || word[1] == '-')
+			return false;
+		if (strchr(word, 'c') && !strpbrk(word, "WX"))
+			return true;
+		if (strcmp(word, "-W") == 0 || strcmp(word, "-X") == 0)
+			i++;
+	}
+	return false;
+}
+
+/* Code without a file. What libraries generate (dataclasses, named tuples, site's .pth lines) is
+ * theirs: its time belongs to the line of the user's that calls it. */
+static enum model_origin pseudo_file_origin(const struct trace_process *p, const char *path)
+{
+	if (starts_with(path, "<frozen"))
+		return MODEL_STANDARD;
+	if (starts_with(path, "<stdin>") || starts_with(path, "<console>") ||
+	    starts_with(path, "<ipython") || starts_with(path, "<doctest"))
+		return MODEL_USER;
+	if (strcmp(path, "<string>") == 0 && is_inline_program(p))
+		return MODEL_USER;
+	return MODEL_LIBRARY;
+}
+
 enum model_origin model_origin(const struct trace_defs *defs, uint32_t process, const char *path)
 {
 	const struct trace_process *p = NULL;
 
 	if (process < defs->process_count)
 		p = &defs->processes[process];
-	if (starts_with(path, "<frozen"))
-		return MODEL_STANDARD;
+	if (path[0] == '<')
+		return pseudo_file_origin(p, path);
 	if (strstr(path, "/site-packages/") || strstr(path, "/dist-packages/"))
 		return MODEL_LIBRARY;
 	if (is_standard(p, path))

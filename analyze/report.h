@@ -103,7 +103,7 @@ uint64_t report_library_ns(const struct report *r, const struct model_line *line
 
 #define FIGURE_SIZE 48
 
-/* "12.3"; "" for what rounds to nothing but is nothing, "0.0" for a little. */
+/* "12.3"; "" for what rounds to nothing. */
 const char *figure_percent(char text[FIGURE_SIZE], uint64_t part, uint64_t whole);
 /* "1.23 s", "45 ms", "12 us"; "" for 0. */
 const char *figure_time(char text[FIGURE_SIZE], uint64_t ns);

@@ -24,9 +24,11 @@ static double percent_of(uint64_t part, uint64_t whole)
 
 const char *figure_percent(char text[FIGURE_SIZE], uint64_t part, uint64_t whole)
 {
-	if (part == 0)
+	double percent = percent_of(part, whole);
+
+	if (percent < 0.05)
 		return "";
-	snprintf(text, FIGURE_SIZE, "%.1f", percent_of(part, whole));
+	snprintf(text, FIGURE_SIZE, "%.1f", percent);
 	return text;
 }
 

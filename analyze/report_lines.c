@@ -364,7 +364,7 @@ static void print_figures(const struct line_report *l, const struct annotation *
 			figure = figure_percent(text, column->value(a), l->whole);
 		fprintf(r->to, " %*s", column->width, figure);
 		if (i == 0)
-			fputs(a && figure_is_thin(r, &a->shown) ? "~" : " ", r->to);
+			fputs(*figure && figure_is_thin(r, &a->shown) ? "~" : " ", r->to);
 	}
 }
 
@@ -438,6 +438,57 @@ static bool next_stretch(const struct line_report *l, const struct annotated_fil
 	return true;
 }
 
+/* The line's text without what is blank on the left. */
+static struct trace_text stripped(const struct source_index *source, int32_t line)
+{
+	struct trace_text text = source_index_line(source, line);
+
+	while (text.size && (*text.data == ' ' || *text.data == '\t')) {
+		text.data++;
+		text.size--;
+	}
+	return text;
+}
+
+static bool starts_definition(const struct source_index *source, int32_t line)
+{
+	static const char *const words[] = {"def ", "class ", "async def ", "@"};
+	struct trace_text text = stripped(source, line);
+
+	for (size_t i = 0; i < sizeof(words) / sizeof(*words); i++) {
+		if (text.size > strlen(words[i]) &&
+		    memcmp(text.data, words[i], strlen(words[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
+/* Neither blank lines nor the code of another function are context. next is the annotation after
+ * the stretch. */
+static void trim_stretch(const struct line_report *l, const struct annotated_file *f,
+			 const struct source_index *source, struct stretch *s, size_t next)
+{
+	const struct annotation *all = &l->annotations[f->first];
+	int32_t first_hot = all[s->hot].line;
+	int32_t last_hot;
+
+	while (next > s->hot + 1 && !all[next - 1].hot)
+		next--;
+	last_hot = all[next - 1].line;
+	for (int32_t line = first_hot - 1; line >= s->first; line--) {
+		if (starts_definition(source, line) && stripped(source, line).data[0] != '@')
+			s->first = line;
+	}
+	for (int32_t line = last_hot + 1; line <= s->last; line++) {
+		if (starts_definition(source, line))
+			s->last = line - 1;
+	}
+	while (s->first < first_hot && stripped(source, s->first).size == 0)
+		s->first++;
+	while (s->last > last_hot && stripped(source, s->last).size == 0)
+		s->last--;
+}
+
 static void print_file(const struct line_report *l, const struct annotated_file *f)
 {
 	const struct model_view *v = l->r->view;
@@ -454,6 +505,7 @@ static void print_file(const struct line_report *l, const struct annotated_file 
 			&v->functions[l->annotations[f->first + s.hot].function];
 		bool heading = function->first_line < s.first && function->name[0] != '<';
 
+		trim_stretch(l, f, &source, &s, at);
 		/* Without the text there is nothing to see around a hot line. */
 		if (!source.count && s.first <= shown_to)
 			s.first = shown_to + 1;

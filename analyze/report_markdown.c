@@ -34,6 +34,14 @@ static void print_tree(struct report *r)
 	fputs("````\n", r->to);
 }
 
+static void cell_share(struct table *t, const struct model_view *v, uint64_t ns)
+{
+	char text[FIGURE_SIZE];
+	const char *figure = figure_percent(text, ns, v->total.cpu_ns);
+
+	table_printf(t, "%s %%", *figure ? figure : "0");
+}
+
 static void print_summary(const struct report *r)
 {
 	const struct model_view *v = r->view;
@@ -52,9 +60,9 @@ static void print_summary(const struct report *r)
 	table_text(&t, v->total.cpu_ns ? figure_time(text, v->total.cpu_ns) : "0 s");
 	table_printf(&t, "%.2f",
 		     v->duration_ns ? (double)v->total.cpu_ns / (double)v->duration_ns : 0);
-	table_printf(&t, "%s %%", figure_percent(text, v->total.python_ns, v->total.cpu_ns));
-	table_printf(&t, "%s %%", figure_percent(text, v->total.native_ns, v->total.cpu_ns));
-	table_printf(&t, "%s %%", figure_percent(text, v->total.system_ns, v->total.cpu_ns));
+	cell_share(&t, v, v->total.python_ns);
+	cell_share(&t, v, v->total.native_ns);
+	cell_share(&t, v, v->total.system_ns);
 	table_text(&t, figure_count(text, v->total.samples));
 	table_text(&t, figure_count(text, q->missed + q->failed + q->lost_events));
 	table_print_markdown(&t, r->to);

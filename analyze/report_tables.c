@@ -7,11 +7,14 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "formats/base/xalloc.h"
+
 #include "formats/base/banned.h"
 
 #define TOP_LINES 10
 #define TOP_FUNCTIONS 15
-#define TOP_NATIVES 20
+#define TOP_NATIVES 10 /* lines */
+#define MOST_NATIVES 6 /* C functions of one line */
 #define TOP_THREADS 10
 
 static uint64_t whole(const struct report *r)
@@ -166,6 +169,83 @@ size_t tables_functions(struct report *r, struct table *t)
 	return left_out;
 }
 
+/* The C functions of one line, heaviest first as they were picked. */
+struct native_group {
+	uint32_t line;
+	struct metrics sum;
+	size_t order; /* of its best row */
+};
+
+static int compare_groups(const void *a, const void *b)
+{
+	const struct native_group *x = a;
+	const struct native_group *y = b;
+
+	if (x->sum.cpu_ns != y->sum.cpu_ns)
+		return x->sum.cpu_ns > y->sum.cpu_ns ? -1 : 1;
+	return x->order < y->order ? -1 : x->order > y->order;
+}
+
+/* Sums the rows of each line; returns the number of groups. */
+static size_t group_natives(const struct report *r, const struct report_rows *rows,
+			    struct native_group *groups)
+{
+	uint32_t *group_of = xcalloc(r->view->line_count + 1, sizeof(*group_of)); /* plus 1 */
+	size_t count = 0;
+
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct model_native *n = &r->view->natives[rows->ids[i]];
+
+		if (group_of[n->line] == 0) {
+			groups[count++] = (struct native_group){.line = n->line, .order = i};
+			group_of[n->line] = (uint32_t)count;
+		}
+		metrics_add(&groups[group_of[n->line] - 1].sum, &n->self);
+	}
+	free(group_of);
+	if (count && r->options->sort != REPORT_SORT_NAME)
+		qsort(groups, count, sizeof(*groups), compare_groups);
+	return count;
+}
+
+static void native_row(struct report *r, struct table *t, const struct metrics *m,
+		       enum report_style style)
+{
+	table_row(t, style);
+	cell_marked(t, r, m, m->cpu_ns);
+	cell_percent(t, r, m->native_ns);
+	cell_percent(t, r, m->system_ns);
+	cell_time(t, m->cpu_ns);
+}
+
+static void native_group_rows(struct report *r, struct table *t, const struct report_rows *rows,
+			      const struct native_group *group)
+{
+	const struct model_line *line = &r->view->lines[group->line];
+	const struct model_file *file = report_line_file(r, line);
+	int shown = 0;
+
+	native_row(r, t, &group->sum, report_heat(group->sum.cpu_ns, whole(r)));
+	if (file->origin == MODEL_NONE)
+		table_text(t, r->view->functions[line->function].name);
+	else
+		cell_place(t, r, file, line->line);
+	cell_source(t, file, line->line);
+	for (size_t i = 0; i < rows->count; i++) {
+		const struct model_native *n = &r->view->natives[rows->ids[i]];
+
+		if (n->line != group->line)
+			continue;
+		/* The first few tell the story. */
+		if (shown > 0 && (shown == MOST_NATIVES || n->self.cpu_ns < whole(r) / 1000))
+			break;
+		native_row(r, t, &n->self, REPORT_STYLE_DIM);
+		table_printf(t, "  %s", n->symbol);
+		table_printf(t, "  %s", n->symbol[0] == '[' ? "" : n->module);
+		shown++;
+	}
+}
+
 size_t tables_natives(struct report *r, struct table *t)
 {
 	static const struct table_column columns[] = {
@@ -173,32 +253,39 @@ size_t tables_natives(struct report *r, struct table *t)
 		{.title = "native"},
 		{.title = "system"},
 		{.title = "CPU"},
-		{.title = "C function", .left = true, .code = true},
-		{.title = "in", .left = true},
-		{.title = "line", .left = true},
-		{.title = "source", .left = true, .code = true},
+		{.title = "line, C functions", .left = true},
+		{.title = "source, module", .left = true, .code = true},
 	};
-	struct report_rows rows = report_pick_natives(r, TOP_NATIVES, 0.1);
+	struct report_options every = *r->options;
+	struct report pick = *r;
+	struct report_rows rows;
+	struct native_group *groups;
+	size_t limit = r->options->top ? r->options->top : TOP_NATIVES;
+	double min_percent = report_min_percent(r);
+	size_t count;
+	size_t left_out = 0;
 
+	/* --top and --min-percent are about lines. */
+	every.top = 0;
+	every.min_percent = 0;
+	pick.options = &every;
+	rows = report_pick_natives(&pick, REPORT_NO_LIMIT, 0);
+	groups = xcalloc(rows.count + 1, sizeof(*groups));
+	count = group_natives(r, &rows, groups);
 	table_init(t, columns, sizeof(columns) / sizeof(*columns));
-	for (size_t i = 0; i < rows.count; i++) {
-		const struct model_native *n = &r->view->natives[rows.ids[i]];
-		const struct model_line *line = &r->view->lines[n->line];
-		const struct model_file *file = report_line_file(r, line);
-		uint64_t weight = metrics_weight(&n->self, r->view->weight);
-
-		table_row(t, report_heat(weight, whole(r)));
-		cell_marked(t, r, &n->self, weight);
-		cell_percent(t, r, n->self.native_ns);
-		cell_percent(t, r, n->self.system_ns);
-		cell_time(t, n->self.cpu_ns);
-		table_text(t, n->symbol);
-		table_text(t, n->symbol[0] == '[' ? "" : n->module);
-		cell_place(t, r, file, line->line);
-		cell_source(t, file, line->line);
+	for (size_t i = 0; i < count; i++) {
+		if ((double)groups[i].sum.cpu_ns < (double)whole(r) * min_percent / 100)
+			continue;
+		if (limit == 0) {
+			left_out++;
+			continue;
+		}
+		native_group_rows(r, t, &rows, &groups[i]);
+		limit--;
 	}
+	free(groups);
 	free(rows.ids);
-	return rows.left_out;
+	return left_out;
 }
 
 static void cells_of_times(struct table *t, const struct report *r, const struct metrics *m)

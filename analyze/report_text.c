@@ -142,6 +142,7 @@ static void print_notes(const struct report *r)
 	uint64_t library_ns = 0;
 	uint64_t outside_ns = 0;
 	char text[FIGURE_SIZE];
+	const char *figure;
 
 	if (r->all && !r->options->all) {
 		fputs("  none of your own code ran in what is shown: library code is listed "
@@ -161,8 +162,9 @@ static void print_notes(const struct report *r)
 	}
 	if (v->total.cpu_ns == 0 || library_ns + outside_ns < v->total.cpu_ns / 1000)
 		return;
-	fprintf(r->to, "  library  %8s%%   charged to the lines of yours that call it",
-		*figure_percent(text, library_ns, v->total.cpu_ns) ? text : "0.0");
+	figure = figure_percent(text, library_ns, v->total.cpu_ns);
+	fprintf(r->to, "  library  %7s %%   charged to the lines of yours that call it",
+		*figure ? figure : "0.0");
 	if (outside_ns >= v->total.cpu_ns / 1000)
 		fprintf(r->to, "; %s %% more that none of yours called",
 			figure_percent(text, outside_ns, v->total.cpu_ns));
@@ -212,8 +214,8 @@ static void print_table(struct report *r, const char *title,
 	else
 		fputs("  nothing to show\n", r->to);
 	if (left_out)
-		fprintf(r->to, "  %s%zu more: --top %zu%s\n", report_style(r, REPORT_STYLE_DIM),
-			left_out, left_out + t.row_count, report_style(r, REPORT_STYLE_NONE));
+		fprintf(r->to, "  %s%zu more, see --top%s\n", report_style(r, REPORT_STYLE_DIM),
+			left_out, report_style(r, REPORT_STYLE_NONE));
 	fputc('\n', r->to);
 	table_release(&t);
 }
