@@ -72,11 +72,14 @@ static void find_prefix(struct process_info *info, uint32_t python_hex)
 		if (!slash)
 			break;
 		*slash = '\0';
-		snprintf(probe, sizeof(probe), "%s/lib/python%u.%u/os.py", folder, python_hex >> 24,
-			 python_hex >> 16 & 0xff);
-		if (stat(probe, &st) == 0) {
-			memcpy(info->prefix, folder, sizeof(info->prefix));
-			return;
+		/* Free-threaded builds have a library folder of their own, with a t. */
+		for (int t = 0; t < 2; t++) {
+			snprintf(probe, sizeof(probe), "%s/lib/python%u.%u%s/os.py", folder,
+				 python_hex >> 24, python_hex >> 16 & 0xff, t ? "t" : "");
+			if (stat(probe, &st) == 0) {
+				memcpy(info->prefix, folder, sizeof(info->prefix));
+				return;
+			}
 		}
 	}
 }

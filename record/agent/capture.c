@@ -35,7 +35,7 @@ struct walk {
 	uint32_t count;
 	unsigned slot;
 	uint64_t now_ns;
-	uint64_t thread_state;
+	uint64_t thread_state, thread_state_end;
 	uint64_t leaf_instr; /* address of the leaf's instruction */
 	uint64_t last_code;  /* the code object of the frame taken last, and its entry */
 	struct code_entry last_entry;
@@ -105,7 +105,7 @@ static int read_guarded(void *arg, uint64_t address, void *to, size_t size)
 
 	if ((address >= w->chunk && address + size <= w->chunk_end) ||
 	    (address >= w->stack_low && address + size <= w->stack_high) ||
-	    (address >= w->thread_state && address + size <= w->thread_state + 256) ||
+	    (address >= w->thread_state && address + size <= w->thread_state_end) ||
 	    in_data_stack(w, address, size)) {
 		memcpy(to, (const void *)(uintptr_t)address, size);
 		return 0;
@@ -263,17 +263,10 @@ static uint32_t interpreter_flags(uint64_t ts)
 
 static uint32_t leaf_class(const struct walk *w)
 {
-	uint8_t opcode;
-
 	if (!agent.opcode_classes || !w->leaf_instr)
 		return OPCODE_OTHER;
-	if (agent.guarded) {
-		if (capture_peek(w->leaf_instr, &opcode, 1))
-			return OPCODE_OTHER;
-	} else {
-		opcode = *(const uint8_t *)(uintptr_t)w->leaf_instr;
-	}
-	return agent.opcode_classes[opcode];
+	/* Inside a code object that was checked a moment ago. */
+	return agent.opcode_classes[*(const uint8_t *)(uintptr_t)w->leaf_instr];
 }
 
 /* Writes the sample. A stack that does not fit one record goes ahead in parts, each of which moves
@@ -381,6 +374,8 @@ static void capture(unsigned slot, const ucontext_t *context)
 				uint64_t end = shared->main ? agent.main_stack_end
 							    : (uint64_t)pthread_self();
 
+				w.thread_state_end = w.thread_state + agent.layout.ts_root_cframe +
+						     agent.layout.cframe_previous + 8;
 				w.stack_low = cpu_sp(context);
 				if (end > w.stack_low && end - w.stack_low < STACK_SPAN)
 					w.stack_high = end;
