@@ -213,6 +213,7 @@ static void take_sample(struct model_trace *t, const struct trace_sample *s)
 
 	m->view.quality.samples++;
 	m->view.quality.truncated += (s->flags & TRACE_SAMPLE_TRUNCATED) != 0;
+	t->unwalked += (s->flags & TRACE_SAMPLE_UNWALKED) != 0;
 	if (s->flags & TRACE_SAMPLE_FIRST && thread->process < t->process_count)
 		note_first(t, s);
 	if (!passes)
@@ -323,8 +324,10 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 		     });
 }
 
-static void take_loss(struct model_quality *q, const struct trace_loss *loss)
+static void take_loss(struct model_trace *t, const struct trace_loss *loss)
 {
+	struct model_quality *q = &t->m->view.quality;
+
 	switch (loss->kind) {
 	case TRACE_LOSS_RING_FULL:
 	case TRACE_LOSS_WRITE:
@@ -334,7 +337,7 @@ static void take_loss(struct model_quality *q, const struct trace_loss *loss)
 		q->missed += loss->count;
 		break;
 	case TRACE_LOSS_UNWALKED:
-		q->failed += loss->count;
+		t->unwalked_losses += loss->count;
 		break;
 	case TRACE_LOSS_LATE_TICK:
 		q->late_ticks += loss->count;
@@ -370,7 +373,7 @@ static void take_block(struct model_trace *t, const struct trace_block *b)
 	for (; wait < b->wait_count; wait++)
 		take_wait(t, &b->waits[wait]);
 	for (size_t i = 0; i < b->loss_count; i++)
-		take_loss(&t->m->view.quality, &b->losses[i]);
+		take_loss(t, &b->losses[i]);
 }
 
 /* ---- the end of a trace --------------------------------------------------------------------- */
@@ -489,7 +492,9 @@ static void finish_trace(struct model_trace *t, struct trace_reader *r)
 		if (t->processes[i].pool_thread_count)
 			settle_pool(t, &t->processes[i]);
 	}
-	model_grow_pcs(t);
+	/* A sample without a stack is marked, counted, or both. */
+	m->view.quality.failed +=
+		t->unwalked > t->unwalked_losses ? t->unwalked : t->unwalked_losses;
 	model_note_symbols(t);
 	model_note_sources(t);
 	model_note_ends(t);

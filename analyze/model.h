@@ -205,8 +205,8 @@ void metrics_add(struct metrics *to, const struct metrics *from);
  * samples. low and high in ns. */
 void metrics_interval(const struct metrics *m, const struct metrics *whole, double *low_ns,
 		      double *high_ns);
-/* The same for any part of the sampled CPU time, such as m->native_ns. */
-void metrics_part_interval(uint64_t part_ns, const struct metrics *whole, double *low_ns,
-			   double *high_ns);
+/* The same for a part of m's CPU time, such as m->native_ns. */
+void metrics_part_interval(uint64_t part_ns, const struct metrics *m, const struct metrics *whole,
+			   double *low_ns, double *high_ns);
 
 #endif

@@ -29,24 +29,42 @@ void metrics_add(struct metrics *to, const struct metrics *from)
 	to->cpu_square += from->cpu_square;
 }
 
-/* The samples' weights differ (a sample stands for the CPU time since the one before), so the
- * number that counts is Kish's: as many equal samples as would tell the share equally well. */
-void metrics_part_interval(uint64_t part_ns, const struct metrics *whole, double *low_ns,
-			   double *high_ns)
+/* The samples' weights differ: each stands for the CPU time since the one before. The variance of a
+ * share of weighted samples is ((1 - p)^2 * inside + p^2 * outside) / whole^2 with the sums of the
+ * squared weights inside and outside; Wilson's interval is taken for as many equal samples as have
+ * the same variance. */
+static double effective_samples(double share, double inside, const struct metrics *whole)
 {
 	double total = (double)whole->cpu_ns;
-	double share = total > 0 ? (double)part_ns / total : 0;
-	double n = whole->cpu_square > 0 ? total * total / whole->cpu_square : 0;
+	double outside = whole->cpu_square - inside;
+	double variance;
+
+	if (outside < 0)
+		outside = 0;
+	variance = (1 - share) * (1 - share) * inside + share * share * outside;
+	if (share <= 0 || share >= 1 || variance <= 0)
+		return total * total / whole->cpu_square;
+	return share * (1 - share) * total * total / variance;
+}
+
+void metrics_part_interval(uint64_t part_ns, const struct metrics *m, const struct metrics *whole,
+			   double *low_ns, double *high_ns)
+{
+	double total = (double)whole->cpu_ns;
+	double share = total > 0 ? fmin(1, (double)part_ns / total) : 0;
+	double inside = 0;
+	double n;
 	double scale;
 	double centre;
 	double half;
 
 	*low_ns = 0;
 	*high_ns = total;
-	if (n < 1)
+	if (whole->cpu_square <= 0)
 		return;
-	if (share > 1)
-		share = 1;
+	if (m->cpu_ns > 0)
+		inside = m->cpu_square * fmin(1, (double)part_ns / (double)m->cpu_ns);
+	n = effective_samples(share, inside, whole);
 	scale = 1 + Z_95 * Z_95 / n;
 	centre = (share + Z_95 * Z_95 / (2 * n)) / scale;
 	half = Z_95 * sqrt(share * (1 - share) / n + Z_95 * Z_95 / (4 * n * n)) / scale;
@@ -58,5 +76,5 @@ void metrics_part_interval(uint64_t part_ns, const struct metrics *whole, double
 void metrics_interval(const struct metrics *m, const struct metrics *whole, double *low_ns,
 		      double *high_ns)
 {
-	metrics_part_interval(m->cpu_ns, whole, low_ns, high_ns);
+	metrics_part_interval(m->cpu_ns, m, whole, low_ns, high_ns);
 }

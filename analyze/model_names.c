@@ -225,8 +225,11 @@ static bool stack_passes(struct model_trace *t, uint32_t trace_node)
 		t->chain[count++] = at;
 	}
 	while (count) {
+		uint32_t function;
+
 		at = t->chain[--count];
-		if (t->m->function_matches[resolve_function(t, t->defs->nodes[at].code)])
+		function = resolve_function(t, t->defs->nodes[at].code); /* may move the matches */
+		if (t->m->function_matches[function])
 			pass = PASS_YES;
 		t->passes[at] = pass;
 	}

@@ -89,7 +89,6 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 	struct model *m = t->m;
 	const struct model_filter *filter = &m->options.filter;
 	const char *command = process_command(m, p);
-	uint32_t parent = p->parent < t->process_count ? t->processes[p->parent].id : MODEL_NO_ID;
 
 	if (!filter_match_process(filter->processes, filter->process_count, command, p->pid))
 		return;
@@ -98,7 +97,7 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 			     sizeof(*m->processes));
 	m->processes[m->process_count++] = (struct model_process){
 		.pid = p->pid,
-		.parent = parent,
+		.parent = MODEL_NO_ID,
 		.command = command,
 		.words = process_words(m, p),
 		.word_count = p->command_count,
@@ -227,6 +226,13 @@ void model_note_ends(struct model_trace *t)
 		p->own_cpu_ns = end->cpu_ns;
 		if (end->time_ns + t->shift_ns > p->end_ns)
 			p->end_ns = end->time_ns + t->shift_ns;
+	}
+	/* A child can enter the trace before its parent. */
+	for (size_t i = 0; i < t->process_count; i++) {
+		uint32_t parent = defs->processes[i].parent;
+
+		if (t->processes[i].id != MODEL_NO_ID && parent < t->process_count && parent != i)
+			m->processes[t->processes[i].id].parent = t->processes[parent].id;
 	}
 	follow_exec(t, became_other);
 	for (size_t i = 0; i < t->process_count; i++) {

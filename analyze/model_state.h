@@ -161,6 +161,8 @@ struct model_trace {
 	uint64_t shift_ns; /* from this trace's time to the first one's */
 	uint64_t end_ns;   /* latest time seen */
 	uint32_t process;  /* of the current block */
+	uint64_t unwalked; /* samples marked so */
+	uint64_t unwalked_losses;
 
 	uint32_t *functions; /* by code */
 	size_t function_capacity;

@@ -77,7 +77,8 @@ const char *figure_interval(char text[FIGURE_SIZE], const struct report *r, cons
 	double high;
 	double whole = (double)r->view->total.cpu_ns;
 
-	if (m->cpu_ns == 0 || whole == 0)
+	/* As blank as the figure it belongs to. */
+	if (!*figure_percent(text, m->cpu_ns, r->view->total.cpu_ns))
 		return "";
 	metrics_interval(m, &r->view->total, &low, &high);
 	snprintf(text, FIGURE_SIZE, "%.1f-%.1f", 100 * low / whole, 100 * high / whole);

@@ -15,25 +15,26 @@
 
 #define NS_PER_SECOND UINT64_C(1000000000)
 
-static void write_interval(struct json *j, const struct report *r, const char *name, uint64_t ns)
+static void write_interval(struct json *j, const struct report *r, const struct metrics *m,
+			   const char *name, uint64_t ns)
 {
 	char key[64];
 	double low;
 	double high;
 
-	metrics_part_interval(ns, &r->view->total, &low, &high);
+	metrics_part_interval(ns, m, &r->view->total, &low, &high);
 	snprintf(key, sizeof(key), "%s_low", name);
 	json_key_uint(j, key, (uint64_t)low);
 	snprintf(key, sizeof(key), "%s_high", name);
 	json_key_uint(j, key, (uint64_t)(high + 0.5));
 }
 
-static void write_sampled(struct json *j, const struct report *r, const char *name, uint64_t ns,
-			  bool interval)
+static void write_sampled(struct json *j, const struct report *r, const struct metrics *m,
+			  const char *name, uint64_t ns, bool interval)
 {
 	json_key_uint(j, name, ns);
 	if (interval && ns > 0)
-		write_interval(j, r, name, ns);
+		write_interval(j, r, m, name, ns);
 }
 
 /* The members of METRICS. sampled: the CPU time itself is an estimate; that of a thread or of all
@@ -42,10 +43,10 @@ static void write_metrics(struct json *j, const struct report *r, const struct m
 			  bool sampled)
 {
 	json_key_uint(j, "samples", m->samples);
-	write_sampled(j, r, "cpu_ns", m->cpu_ns, sampled);
-	write_sampled(j, r, "python_ns", m->python_ns, sampled || r->options->intervals);
-	write_sampled(j, r, "native_ns", m->native_ns, sampled || r->options->intervals);
-	write_sampled(j, r, "system_ns", m->system_ns, sampled || r->options->intervals);
+	write_sampled(j, r, m, "cpu_ns", m->cpu_ns, sampled);
+	write_sampled(j, r, m, "python_ns", m->python_ns, sampled || r->options->intervals);
+	write_sampled(j, r, m, "native_ns", m->native_ns, sampled || r->options->intervals);
+	write_sampled(j, r, m, "system_ns", m->system_ns, sampled || r->options->intervals);
 	if (!r->view->header->wall)
 		return;
 	json_key_uint(j, "wall_ns", m->wall_ns);
