@@ -50,7 +50,6 @@ struct model_event {
 	uint64_t start_ns;
 	uint64_t end_ns;
 	uint64_t cpu_ns;
-	uint64_t wall_ns; /* what the event adds to metrics.wall_ns */
 	bool waiting;
 	enum trace_wait_kind wait; /* when waiting */
 };
