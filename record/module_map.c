@@ -115,7 +115,8 @@ void module_map_refresh(struct module_map *m)
 	struct timespec t;
 	struct line *lines = NULL;
 	size_t count = 0, capacity = 0;
-	char path[64], *text = NULL, *interpreter = NULL;
+	char path[64], *text = NULL, *interpreter = NULL, *before = NULL;
+	unsigned long long before_end = 0;
 	size_t text_size = 0;
 	uint64_t now;
 	FILE *f;
@@ -138,9 +139,19 @@ void module_map_refresh(struct module_map *m)
 			   &at) < 4)
 			continue;
 		text[strcspn(text, "\n")] = '\0';
+		/* A module's zeroed data, where 3.9 and 3.10 keep their runtime, has no name: it
+		 * follows the part that has. */
+		if (at && text[at] == '/') {
+			free(before);
+			before = xstrdup(text + at);
+		} else if (start != before_end) {
+			free(before);
+			before = NULL;
+		}
+		before_end = end;
 		if (m->runtime >= start && m->runtime < end) {
 			free(interpreter);
-			interpreter = xstrdup(at ? text + at : "");
+			interpreter = xstrdup(before ? before : "");
 		}
 		if (!strchr(permissions, 'x'))
 			continue;
@@ -150,6 +161,7 @@ void module_map_refresh(struct module_map *m)
 	}
 	fclose(f);
 	free(text);
+	free(before);
 
 	/* Mappings that did not change keep what is known of them. */
 	for (size_t i = 0; i < count; i++) {
