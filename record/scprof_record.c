@@ -94,7 +94,7 @@ static void note_signal(int signo, siginfo_t *info, void *context)
 
 static void catch_signals(void)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT };
+	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
 	struct sigaction action, old;
 
 	memset(&action, 0, sizeof(action));
