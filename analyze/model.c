@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "analyze/model_state.h"
+#include "formats/base/buf.h"
 #include "formats/base/xalloc.h"
 
 #include "formats/base/banned.h"
@@ -480,6 +481,20 @@ static void note_span(struct model_trace *t, const struct trace_header *header)
 	};
 }
 
+static void note_damage(struct model *m, const char *damage)
+{
+	struct buf text = {0};
+
+	if (m->damage)
+		buf_printf(&text, "%s; ", m->damage);
+	if (m->path)
+		buf_printf(&text, "%s: ", m->path);
+	buf_add_text(&text, damage);
+	free(m->damage);
+	m->damage = xstrdup(buf_text(&text));
+	buf_release(&text);
+}
+
 static void finish_trace(struct model_trace *t, struct trace_reader *r)
 {
 	struct model *m = t->m;
@@ -506,8 +521,8 @@ static void finish_trace(struct model_trace *t, struct trace_reader *r)
 		m->view.quality.complete = false;
 	if (end && m->trace_count == 1)
 		m->view.exit_status = end->command_status;
-	if (damage && !m->damage)
-		m->damage = xstrdup(damage);
+	if (damage)
+		note_damage(m, damage);
 }
 
 static void release_trace(struct model_trace *t)

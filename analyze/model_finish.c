@@ -158,7 +158,9 @@ int model_add_path(struct model *m, const char *path, struct err *err)
 	r = trace_reader_open(path, err);
 	if (!r)
 		return -1;
+	m->path = path;
 	ret = model_add(m, r, err);
+	m->path = NULL;
 	trace_reader_close(r);
 	return ret;
 }

@@ -113,6 +113,7 @@ struct model {
 	uint64_t own_ns;  /* CPU time of the processes by their own clocks */
 	uint64_t seen_ns; /* and what of it is in events */
 	char *damage;
+	const char *path; /* of the trace being read, when model_add_path reads it */
 	size_t trace_count;
 	struct model_span {
 		uint64_t start_ns; /* CLOCK_REALTIME */

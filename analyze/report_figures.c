@@ -41,6 +41,8 @@ const char *figure_time(char text[FIGURE_SIZE], uint64_t ns)
 	if (s >= 3600)
 		snprintf(text, FIGURE_SIZE, "%.0f h %02.0f min", floor(s / 3600),
 			 floor(fmod(s, 3600) / 60));
+	else if (s >= 300)
+		snprintf(text, FIGURE_SIZE, "%.0f min %02.0f s", floor(s / 60), floor(fmod(s, 60)));
 	else if (s >= 100)
 		snprintf(text, FIGURE_SIZE, "%.0f s", s);
 	else if (s >= 10)

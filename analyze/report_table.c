@@ -181,9 +181,11 @@ static void print_markdown_cell(FILE *to, const struct table_column *column, str
 	struct buf clean = {0};
 	const char *text;
 
+	while (cell.size > 0 && cell.data[cell.size - 1] == ' ')
+		cell.size--;
 	report_clean(&clean, cell.data, cell.size);
 	text = buf_text(&clean);
-	while (*text == ' ' && column->code)
+	while (*text == ' ')
 		text++;
 	/* A backtick inside takes two of them outside. */
 	if (column->code && *text)

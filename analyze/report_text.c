@@ -90,7 +90,8 @@ static void print_times(const struct report *r)
 		v->duration_ns ? figure_time(text, v->duration_ns) : "0 s");
 	fprintf(r->to, "  CPU      %9s   ", m->cpu_ns ? figure_time(text, m->cpu_ns) : "0 s");
 	if (v->duration_ns)
-		fprintf(r->to, "%.2f cores; ", (double)m->cpu_ns / (double)v->duration_ns);
+		fprintf(r->to, "%.2f cores%s", (double)m->cpu_ns / (double)v->duration_ns,
+			m->cpu_ns ? "; " : "");
 	print_share(r, &comma, "Python", m->python_ns);
 	print_share(r, &comma, "native", m->native_ns);
 	print_share(r, &comma, "system", m->system_ns);
@@ -144,6 +145,8 @@ static void print_notes(const struct report *r)
 	char text[FIGURE_SIZE];
 	const char *figure;
 
+	if (v->total.wall_ns == 0)
+		return;
 	if (r->all && !r->options->all) {
 		fputs("  none of your own code ran in what is shown: library code is listed "
 		      "instead\n",

@@ -17,6 +17,9 @@
 /* How many branches up a recursion is looked for: mutual recursion goes through a few functions,
  * and the search must stay cheap on deep stacks. */
 #define RECURSION_REACH 64
+/* Columns to leave for the figures and a name, and those of a file or a pipe. */
+#define NAMES_WIDTH 64
+#define WIDE 140
 #define NO_BRANCH UINT32_MAX
 /* Stand-ins for the function of a branch. */
 #define BRANCH_NO_FRAME (UINT32_MAX - 1)
@@ -279,15 +282,15 @@ static const struct model_file *branch_file(const struct call_tree *t, const str
 	return file->origin == MODEL_NONE ? NULL : file;
 }
 
-/* The lines and corners in front of a branch. Beyond half the width the levels no longer move to
- * the right; their number says how deep it is. */
+/* The lines and corners in front of a branch. Where the names would get no room, the levels no
+ * longer move to the right; their number says how deep it is. */
 static void add_guides(struct buf *to, struct walk *w, uint32_t branch)
 {
 	const struct call_tree *t = w->tree;
 	bool unicode = t->r->options->unicode;
 	uint32_t depth = t->branches[branch].depth;
-	uint32_t width = t->r->options->width > 0 ? (uint32_t)t->r->options->width : 100;
-	uint32_t most = width / 4;
+	uint32_t width = t->r->options->width > 0 ? (uint32_t)t->r->options->width : WIDE;
+	uint32_t most = width > NAMES_WIDTH + 8 ? (width - NAMES_WIDTH) / 2 : 4;
 	uint32_t skip = depth > most ? depth - most : 0;
 	uint32_t *path;
 
@@ -344,7 +347,8 @@ void report_tree(struct report *r)
 		uint64_t self = metrics_weight(&b->self, r->view->weight);
 
 		table_row(&t, report_heat(self, whole));
-		table_text(&t, figure_percent(figure, total, whole));
+		table_printf(&t, "%s%s", figure_percent(figure, total, whole),
+			     figure_is_thin(r, &b->total) ? "~" : " ");
 		table_text(&t, figure_percent(figure, self, whole));
 		table_text(&t, figure_time(figure, total));
 		buf_clear(&text);

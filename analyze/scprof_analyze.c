@@ -20,6 +20,7 @@
 #include "formats/base/banned.h"
 
 #define TOOL "scprof-analyze"
+#define NO_MIN_PERCENT -1.0 /* each section has its own default */
 
 enum exit_code { EXIT_OK = 0, EXIT_FAILED = 1, EXIT_USAGE = 2 };
 
@@ -169,8 +170,7 @@ static const struct opt_table table = {
 	.tool = TOOL,
 	.synopsis = "[options] TRACE...",
 	.about = "Shows where the time of a program recorded with scprof-record went. Several "
-		 "traces "
-		 "are\nadded up; \"-\" is stdin.",
+		 "traces are added up; \"-\" is stdin.",
 	.options = option_rows,
 	.count = sizeof(option_rows) / sizeof(*option_rows),
 };
@@ -186,8 +186,8 @@ static int check(const struct options *o, struct err *err)
 {
 	unsigned int sections = chosen_sections(o);
 
-	if (o->min_percent > 100)
-		return err_set(err, ERR_USAGE, "--min-percent is at most 100");
+	if (o->min_percent > 100 || (o->min_percent < 0 && o->min_percent != NO_MIN_PERCENT))
+		return err_set(err, ERR_USAGE, "--min-percent is a number from 0 to 100");
 	if (o->format == FORMAT_CSV && (sections & (sections - 1)))
 		return err_set(
 			err, ERR_USAGE,
@@ -297,7 +297,7 @@ static int analyze(const struct options *o, char **traces, int count, struct err
 	}
 	model_finish(m);
 	if (model_view(m)->quality.damage)
-		log_warn("%s", model_view(m)->quality.damage);
+		log_warn("%s; what could be read is shown", model_view(m)->quality.damage);
 	ret = write_report(m, o, err);
 out:
 	model_free(m);
@@ -306,7 +306,7 @@ out:
 
 int main(int argc, char **argv)
 {
-	struct options o = {.min_percent = -1};
+	struct options o = {.min_percent = NO_MIN_PERCENT};
 	struct err err = {0};
 	int operand = argc;
 	int status;
