@@ -108,8 +108,8 @@ void timeline_add(struct timeline *t, const struct model_event *event)
 	uint64_t weight_ns = event->cpu_ns;
 	uint64_t start_ns = event->start_ns;
 
-	if (t->weight == MODEL_WALL)
-		weight_ns = event->wall_ns;
+	if (t->weight == MODEL_WALL && length_ns > weight_ns)
+		weight_ns = length_ns;
 	if (weight_ns == 0)
 		return;
 	t->threads = xgrow(t->threads, &t->thread_capacity, (size_t)event->thread + 1,
@@ -128,6 +128,32 @@ void timeline_add(struct timeline *t, const struct model_event *event)
 		event->waiting && t->weight == MODEL_WALL ? 1 + event->wait : 0, weight_ns);
 	if (t->run_count > MAX_RUNS_HELD)
 		shrink(t, MAX_RUNS_HELD / 2);
+}
+
+/* Some of a thread's time is in no event's length: what it ran between two waits too short for a
+ * sample. Its total is exact, so its last run makes up for it. */
+static void settle_total(struct timeline_thread *thread, uint64_t total_ns)
+{
+	for (size_t i = thread->count; i-- > 0 && thread->weight_ns != total_ns;) {
+		struct timeline_run *run = &thread->runs[i];
+		uint64_t change_ns;
+
+		if (run->node == TIMELINE_GAP)
+			continue;
+		if (total_ns > thread->weight_ns) {
+			change_ns = total_ns - thread->weight_ns;
+			run->weight_ns += change_ns;
+			thread->weight_ns += change_ns;
+			thread->end_ns += change_ns;
+			continue;
+		}
+		change_ns = thread->weight_ns - total_ns;
+		if (change_ns > run->weight_ns)
+			change_ns = run->weight_ns;
+		run->weight_ns -= change_ns;
+		thread->weight_ns -= change_ns;
+		thread->end_ns -= change_ns;
+	}
 }
 
 static void move_start(struct timeline_thread *thread, uint64_t start_ns)
@@ -185,6 +211,7 @@ void timeline_finish(struct timeline *t, const struct model_view *view,
 	for (size_t i = 0; i < t->thread_count; i++) {
 		struct timeline_thread *thread = &t->threads[i];
 
+		settle_total(thread, metrics_weight(&view->threads[i].total, t->weight));
 		move_start(thread, view->start_ns);
 		for (size_t k = 0; k < thread->count; k++) {
 			struct timeline_run *run = &thread->runs[k];

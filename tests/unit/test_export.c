@@ -201,7 +201,7 @@ static struct result run_exporter(const char *name, const struct model_view *vie
 }
 
 /* Events that add up to the fixture's nodes: each node's CPU time in pieces of a millisecond. */
-static void *play_events(const struct fixture *f, const struct exporter *exporter,
+static void *play_events(struct fixture *f, const struct exporter *exporter,
 			 enum model_weight weight)
 {
 	void *events = exporter->events_new(&plain_options, weight);
@@ -212,6 +212,7 @@ static void *play_events(const struct fixture *f, const struct exporter *exporte
 		uint64_t left_ns = self->cpu_ns;
 		uint32_t thread = i % 5 == 4;
 
+		metrics_add(&f->threads[thread].total, self);
 		while (left_ns > 0) {
 			uint64_t piece_ns = left_ns < MS ? left_ns : MS;
 
@@ -221,7 +222,6 @@ static void *play_events(const struct fixture *f, const struct exporter *exporte
 							     .start_ns = at_ns[thread],
 							     .end_ns = at_ns[thread] + piece_ns,
 							     .cpu_ns = piece_ns,
-							     .wall_ns = piece_ns,
 						     });
 			at_ns[thread] += piece_ns;
 			left_ns -= piece_ns;
@@ -235,7 +235,6 @@ static void *play_events(const struct fixture *f, const struct exporter *exporte
 						     .node = (uint32_t)i,
 						     .start_ns = at_ns[thread],
 						     .end_ns = at_ns[thread] + self->wait_ns[k],
-						     .wall_ns = self->wait_ns[k],
 						     .waiting = true,
 						     .wait = (enum trace_wait_kind)k,
 					     });
