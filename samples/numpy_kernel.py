@@ -19,6 +19,7 @@ except ImportError:
 rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
 matrix = numpy.linspace(0.0, 1.0, 200 * 200).reshape(200, 200)
 vector = numpy.linspace(0.1, 3.0, 100000)
+noise = numpy.sin(vector * 1e6)
 
 
 def run():
@@ -26,7 +27,7 @@ def run():
     for _ in range(rounds):
         total += float(numpy.sin(vector).sum())  # @sin
         total += float((matrix @ matrix)[0, 0])  # @matmul
-        total += float(numpy.sort(vector)[0])  # @sort
+        total += float(numpy.sort(noise)[0])  # @sort
         total += float((vector * vector + vector)[1])  # @operators
     return total
 

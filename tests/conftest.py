@@ -55,6 +55,13 @@ def tools(pytestconfig):
     return Tools(os.path.abspath(folder))
 
 
+@pytest.fixture(autouse=True)
+def nothing_stays_behind(request):
+    yield
+    if "tools" in request.fixturenames:
+        request.getfixturevalue("tools").kill_started()
+
+
 @pytest.fixture(scope="session")
 def python():
     """One interpreter for the tests that do not depend on the version: the system's, if any."""

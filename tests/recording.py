@@ -4,6 +4,7 @@
 import fnmatch
 import json
 import os
+import signal
 import subprocess
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
@@ -29,14 +30,28 @@ class Tools:
         self.recorder = os.path.join(build, "scprof-record")
         self.analyzer = os.path.join(build, "scprof-analyze")
         self.converter = os.path.join(build, "scprof-convert")
+        self.started = []
 
     def start(self, options, command, **popen):
-        """scprof-record as a running process, its trace in options."""
+        """scprof-record as a running process in a session of its own, its trace in options."""
         popen.setdefault("stdin", subprocess.DEVNULL)
         popen.setdefault("stdout", subprocess.PIPE)
         popen.setdefault("stderr", subprocess.PIPE)
         popen.setdefault("text", True)
-        return subprocess.Popen([self.recorder, *options, "--", *command], **popen)
+        process = subprocess.Popen([self.recorder, *options, "--", *command],
+                                   start_new_session=True, **popen)
+        self.started.append(process)
+        return process
+
+    def kill_started(self):
+        """After a test: nothing that it started stays behind, whatever went wrong."""
+        for process in self.started:
+            try:
+                os.killpg(process.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass
+            process.wait()
+        self.started = []
 
     def record(self, trace, command, options=(), timeout=120, **run):
         """Records command; returns the finished process."""

@@ -35,8 +35,8 @@ static void compare(const struct trace_code *code, int32_t offset, struct line_p
 	if (mismatches++ < 10)
 		printf("python %x, first line %d, offset %d: %d-%d:%d-%d is not %d-%d:%d-%d\n",
 		       code->python, code->first_line, offset, ours.line, ours.end_line,
-		       ours.column, ours.end_column, theirs->line, theirs->end_line,
-		       theirs->column, theirs->end_column);
+		       ours.column, ours.end_column, theirs->line, theirs->end_line, theirs->column,
+		       theirs->end_column);
 }
 
 static void check_code(const struct trace_code *code, const struct line_position *expected)
