@@ -131,9 +131,12 @@ static void report_event(const struct model_trace *t, const struct model_thread_
 
 /* ---- the filter on time --------------------------------------------------------------------- */
 
+/* A moment that ends a stretch: it is where the end of the stretch is. */
 static bool in_time(const struct model *m, uint64_t time_ns)
 {
-	return time_ns >= m->options.filter.from_ns && time_ns < m->options.filter.to_ns;
+	const struct model_filter *f = &m->options.filter;
+
+	return (time_ns > f->from_ns || f->from_ns == 0) && time_ns <= f->to_ns;
 }
 
 /* Cuts [*start, *end] to the filter; false when nothing is left. */

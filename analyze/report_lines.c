@@ -12,6 +12,8 @@
 
 #define CONTEXT_LINES 2
 #define MAX_COLUMNS 8
+/* What source text gets at least; columns of figures give way on a narrow terminal. */
+#define SOURCE_WIDTH 30
 
 /* What the report says about one line number of a file: several functions can meet on it (a
  * lambda, a comprehension). */
@@ -246,6 +248,16 @@ static bool column_is_shown(const struct line_report *l, const struct column *co
 	return false;
 }
 
+/* Columns in front of the source text. */
+static size_t margin_width(const struct line_report *l)
+{
+	size_t width = 3; /* the bar */
+
+	for (size_t i = 0; i < l->column_count; i++)
+		width += (size_t)l->columns[i]->width + 1 + (i == 0);
+	return width;
+}
+
 static void choose_columns(struct line_report *l)
 {
 	bool wall = l->r->view->weight == MODEL_WALL;
@@ -262,18 +274,11 @@ static void choose_columns(struct line_report *l)
 		if (l->annotations[i].line > largest)
 			largest = l->annotations[i].line;
 	}
+	while (l->column_count > 1 && l->r->options->width > 0 &&
+	       margin_width(l) + SOURCE_WIDTH > (size_t)l->r->options->width)
+		l->column_count--;
 	for (l->number_width = 4; largest >= 10000; largest /= 10)
 		l->number_width++;
-}
-
-/* Columns in front of the source text. */
-static size_t margin_width(const struct line_report *l)
-{
-	size_t width = 3; /* the bar */
-
-	for (size_t i = 0; i < l->column_count; i++)
-		width += (size_t)l->columns[i]->width + 1 + (i == 0);
-	return width;
 }
 
 static const char *bar(const struct line_report *l)
@@ -297,8 +302,11 @@ static void print_cut(const struct line_report *l, const char *text, size_t size
 	fits = clean.size;
 	while (fits > 0 && clean.data[fits - 1] == ' ')
 		fits--;
-	if (l->r->options->width > 0 && (size_t)l->r->options->width > used)
-		fits = report_fit(buf_text(&clean), fits, (size_t)l->r->options->width - used);
+	if (l->r->options->width > 0) {
+		size_t width = (size_t)l->r->options->width;
+
+		fits = report_fit(buf_text(&clean), fits, width > used ? width - used : 0);
+	}
 	fwrite(buf_text(&clean), 1, fits, l->r->to);
 	buf_release(&clean);
 }
@@ -308,26 +316,30 @@ static void print_file_heading(const struct line_report *l, const struct annotat
 	struct report *r = l->r;
 	struct metrics sum = {0};
 	const char *path = report_short_path(r, f->file);
-	const char *dim = report_style(r, REPORT_STYLE_DIM);
 	const char *none = report_style(r, REPORT_STYLE_NONE);
 	char percent[FIGURE_SIZE];
 	char time[FIGURE_SIZE];
+	char share[2 * FIGURE_SIZE + 32];
 	uint64_t weight;
+	size_t rule = 24;
 
 	for (size_t i = 0; i < f->count; i++)
 		metrics_add(&sum, &l->annotations[f->first + i].shown);
 	weight = metrics_weight(&sum, r->view->weight);
-	fputs(dim, r->to);
+	snprintf(share, sizeof(share), "  %s %% of %s, %s",
+		 figure_percent(percent, weight, l->whole),
+		 r->view->weight == MODEL_WALL ? "wall time" : "CPU", figure_time(time, weight));
+	fputs(report_style(r, REPORT_STYLE_DIM), r->to);
 	print_titles(l);
 	fprintf(r->to, "%s%s%s", bar(l), none, report_style(r, REPORT_STYLE_BOLD));
 	print_cut(l, path, strlen(path), margin_width(l));
-	fprintf(r->to, "%s  %s %% of %s, %s\n", none, figure_percent(percent, weight, l->whole),
-		r->view->weight == MODEL_WALL ? "wall time" : "CPU", figure_time(time, weight));
-	fputs(dim, r->to);
+	fputs(none, r->to);
+	print_cut(l, share, strlen(share), margin_width(l) + report_width(path, strlen(path)));
+	fprintf(r->to, "\n%s", report_style(r, REPORT_STYLE_DIM));
 	for (size_t i = 0; i < margin_width(l) - 2; i++)
 		fputs(r->options->unicode ? "\u2500" : "-", r->to);
 	fputs(r->options->unicode ? "\u253c" : "+", r->to);
-	for (size_t i = 0; i < 24; i++)
+	for (size_t i = 0; i < rule; i++)
 		fputs(r->options->unicode ? "\u2500" : "-", r->to);
 	fprintf(r->to, "%s\n", none);
 }
