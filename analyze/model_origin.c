@@ -92,8 +92,10 @@ static bool is_inline_program(const struct trace_process *p)
 
 		if (word[0] != '-' || word[1] == '-')
 			return false;
+		/* A worker of multiprocessing is started so too, but runs nobody's program. */
 		if (strchr(word, 'c') && !strpbrk(word, "WX"))
-			return true;
+			return i + 1 < p->command_count &&
+			       !starts_with(p->command[i + 1].data, "from multiprocessing");
 		if (strcmp(word, "-W") == 0 || strcmp(word, "-X") == 0)
 			i++;
 	}

@@ -117,6 +117,11 @@ bool figure_is_thin(struct report *r, const struct metrics *m);
 
 /* A path as short as it stays clear: relative to where the command ran, or from its package on. */
 const char *report_short_path(const struct report *r, const struct model_file *file);
+/* The same for a table: "../folder/file.py" when it is long and elsewhere. Adds to to. */
+void report_add_place(struct buf *to, const struct report *r, const struct model_file *file,
+		      int32_t line);
+/* A process's command line, the program without its folder. */
+const char *report_short_command(const struct model_process *p);
 const char *report_version_of(const struct report *r); /* of Python; "" when not known */
 
 /* A line of source (from 1), without its end; size 0 when there is no text. */

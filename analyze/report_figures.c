@@ -135,6 +135,35 @@ const char *report_short_path(const struct report *r, const struct model_file *f
 	return path;
 }
 
+void report_add_place(struct buf *to, const struct report *r, const struct model_file *file,
+		      int32_t line)
+{
+	const char *path = report_short_path(r, file);
+	const char *at = path[0] == '/' ? strrchr(path, '/') : NULL;
+	int folders = 1;
+
+	while (at && at > path && folders > 0) {
+		at--;
+		if (*at == '/')
+			folders--;
+	}
+	if (at && at > path)
+		buf_printf(to, "%s%s:%" PRId32, r->options->unicode ? "\u2026" : "...", at, line);
+	else
+		buf_printf(to, "%s:%" PRId32, path, line);
+}
+
+const char *report_short_command(const struct model_process *p)
+{
+	const char *slash;
+
+	/* Quoting keeps a plain first word as it is. */
+	if (p->word_count == 0 || strncmp(p->command, p->words[0], strlen(p->words[0])) != 0)
+		return p->command;
+	slash = strrchr(p->words[0], '/');
+	return slash && slash[1] ? p->command + (slash + 1 - p->words[0]) : p->command;
+}
+
 const char *report_version_of(const struct report *r)
 {
 	for (size_t i = 0; i < r->view->process_count; i++) {

@@ -76,8 +76,8 @@ void report_markdown(struct report *r)
 	struct buf command = {0};
 
 	if (r->view->process_count)
-		report_clean(&command, r->view->processes[0].command,
-			     strlen(r->view->processes[0].command));
+		report_clean(&command, report_short_command(&r->view->processes[0]),
+			     strlen(report_short_command(&r->view->processes[0])));
 	fprintf(r->to, "## Profile\n\n```text\n%s\n```\n\n", buf_text(&command));
 	buf_release(&command);
 	print_summary(r);

@@ -55,10 +55,12 @@ static void cell_interval(struct table *t, const struct report *r, const struct 
 static void cell_place(struct table *t, const struct report *r, const struct model_file *file,
 		       int32_t line)
 {
-	if (file->origin == MODEL_NONE)
-		table_text(t, "");
-	else
-		table_printf(t, "%s:%" PRId32, report_short_path(r, file), line);
+	struct buf text = {0};
+
+	if (file->origin != MODEL_NONE)
+		report_add_place(&text, r, file, line);
+	table_bytes(t, buf_text(&text), text.size);
+	buf_release(&text);
 }
 
 static void cell_source(struct table *t, const struct model_file *file, int32_t line)
@@ -392,7 +394,7 @@ size_t tables_processes(struct report *r, struct table *t)
 			table_text(t, "");
 		table_text(t, p->python);
 		cell_end(t, p);
-		table_text(t, p->command);
+		table_text(t, report_short_command(p));
 	}
 	free(rows.ids);
 	return rows.left_out;

@@ -106,6 +106,9 @@ static void print_times(const struct report *r)
 	print_wait(r, &comma, "GIL", m->wait_ns[TRACE_WAIT_GIL]);
 	print_wait(r, &comma, "for a processor", m->wait_ns[TRACE_WAIT_RUNNABLE]);
 	print_wait(r, &comma, "other", m->wait_ns[TRACE_WAIT_OTHER]);
+	/* Of a thread that runs, only the clocks tell that it did not all the time. */
+	if (m->wait_ns[TRACE_WAIT_OTHER] > all_waits(m) / 10)
+		fputs(" (no processor free, or too short to tell)", r->to);
 	fputc('\n', r->to);
 }
 
@@ -181,7 +184,7 @@ static void print_header(const struct report *r)
 
 	fputs(report_style(r, REPORT_STYLE_BOLD), r->to);
 	if (v->process_count > 0)
-		print_clean(r, v->processes[0].command);
+		print_clean(r, report_short_command(&v->processes[0]));
 	else
 		fputs("(no process)", r->to);
 	fprintf(r->to, "%s\n", report_style(r, REPORT_STYLE_NONE));

@@ -358,9 +358,11 @@ void report_tree(struct report *r)
 			buf_printf(&text, " %s recursion %s %" PRIu32,
 				   r->options->unicode ? "\u2026" : "...",
 				   r->options->unicode ? "\u00d7" : "x", b->recursion);
-		if (file)
-			buf_printf(&text, "  %s:%" PRId32, report_short_path(r, file),
-				   r->view->functions[b->function].first_line);
+		if (file) {
+			buf_add_text(&text, "  ");
+			report_add_place(&text, r, file,
+					 r->view->functions[b->function].first_line);
+		}
 		table_bytes(&t, (const char *)text.data, text.size);
 	}
 	table_print_text(&t, r);

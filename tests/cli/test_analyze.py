@@ -86,14 +86,16 @@ def test_all_lists_the_library(tools, traces):
 
 def test_functions(tools, traces):
     text = report(tools, "--functions", traces["demo"])
-    assert re.search(r"^ +29\.1 +29\.1 +29\.1 +320 ms +320 ms +Worker\.run +app\.py:15$", text, re.M)
+    assert re.search(r"^ +29\.1 +29\.1 +29\.1 +320 ms +320 ms +Worker\.run +app\.py:15$", text,
+                     re.M)
     assert re.search(r"^ +27\.3 +27\.3 +27\.3 +300 ms +300 ms +fib +app\.py:8$", text, re.M)
     assert re.search(r"^ +2\.7 +20\.9 +2\.7 +30 ms +230 ms +load +app\.py:23$", text, re.M)
     assert "│" not in text
 
 
 def test_tree(tools, traces):
-    lines = [line for line in report(tools, "--tree", traces["demo"]).splitlines() if "app.py:" in line]
+    lines = [line for line in report(tools, "--tree", traces["demo"]).splitlines()
+             if "app.py:" in line]
     assert [line.split("ms")[-1].strip().split("  ")[0] for line in lines] == [
         "<module>", "└ main", "├ fib … recursion × 19", "└ load", "Worker.run"]
 
@@ -212,8 +214,8 @@ def test_damaged(tools, traces):
     done = run(tools, traces["torn"])
     assert done.returncode == 0
     assert "the recording did not end by itself" in done.stdout and "app.py" in done.stdout
-    assert re.fullmatch(r"scprof-analyze: warning: .*torn\.trace: .*; what could be read is shown\n",
-                        done.stderr)
+    assert re.fullmatch(
+        r"scprof-analyze: warning: .*torn\.trace: .*; what could be read is shown\n", done.stderr)
     for quiet in ("-q", "--quiet"):
         assert run(tools, quiet, traces["torn"]).stderr == ""
 
