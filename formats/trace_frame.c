@@ -425,6 +425,7 @@ static int compress_piece(struct frame_writer *w, const uint8_t *data, size_t si
 int frame_writer_add(struct frame_writer *w, const struct buf *content, const size_t *boundaries,
 		     size_t boundary_count, struct buf *out, struct err *err)
 {
+	const uint8_t *data = content->size ? content->data : (const uint8_t *)"";
 	int level = w->level;
 	size_t at = 0;
 
@@ -434,10 +435,9 @@ int frame_writer_add(struct frame_writer *w, const struct buf *content, const si
 	ZSTD_CCtx_setParameter(w->context, ZSTD_c_compressionLevel, level);
 	ZSTD_CCtx_setPledgedSrcSize(w->context, content->size);
 	for (size_t i = 0; i < boundary_count; i++) {
-		if (compress_piece(w, content->data + at, boundaries[i] - at, ZSTD_e_flush, out,
-				   err) < 0)
+		if (compress_piece(w, data + at, boundaries[i] - at, ZSTD_e_flush, out, err) < 0)
 			return -1;
 		at = boundaries[i];
 	}
-	return compress_piece(w, content->data + at, content->size - at, ZSTD_e_end, out, err);
+	return compress_piece(w, data + at, content->size - at, ZSTD_e_end, out, err);
 }
