@@ -187,9 +187,9 @@ const percent = (part, whole) => (100 * part / whole).toFixed(2) + " %";
 function describe(box, separator) {
 	const parts = [box.frame.label,
 		time(box.total) + ", " + percent(box.total, tree.total)];
-	if (zoom !== tree && zoom !== inverted && box !== zoom)
+	if (zoom.parent && box !== zoom && box.total <= zoom.total)
 		parts[1] += " (" + percent(box.total, zoom.total) + " of this view)";
-	if (!callersMode)
+	if (!callersMode && box.self > 0)
 		parts.push("self " + time(box.self) + ", " + percent(box.self, tree.total));
 	if (box.frame.places > 1 && box.frame !== tree.frame)
 		parts.push("everywhere " + percent(box.frame.total, tree.total) + " in " +
@@ -352,6 +352,8 @@ function mark(box) {
 	for (const at of drawn)
 		at.element.classList.toggle("selected", at.box === box);
 	selected = box;
+	if (!box && zoom.parent)
+		box = zoom;
 	details.textContent = box ? describe(box, "  ·  ") : hint;
 }
 
