@@ -299,6 +299,7 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 	uint64_t wall_ns = w->wall_ns < w->time_ns ? w->wall_ns : w->time_ns;
 	uint64_t start = w->time_ns - wall_ns;
 	uint64_t end = w->time_ns;
+	enum trace_wait_kind kind = w->kind < TRACE_WAIT_KINDS ? w->kind : TRACE_WAIT_OTHER;
 	struct metrics *sums[2];
 	uint32_t node;
 
@@ -306,7 +307,7 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 		return;
 	if (m->all_time || in_time(m, start))
 		thread->carry_ns += w->cpu_ns;
-	if (w->kind == TRACE_WAIT_END || m->options.filter.gil_only || !cut_time(m, &start, &end))
+	if (kind == TRACE_WAIT_END || m->options.filter.gil_only || !cut_time(m, &start, &end))
 		return;
 	node = model_resolve_node(t, thread, w->node);
 	if (node == MODEL_LEFT_OUT)
@@ -316,7 +317,7 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 	sums[1] = &m->threads[thread->id].total;
 	for (int i = 0; i < 2; i++) {
 		sums[i]->wall_ns += end - start;
-		sums[i]->wait_ns[w->kind] += end - start;
+		sums[i]->wait_ns[kind] += end - start;
 	}
 	report_event(t, thread,
 		     (struct model_event){
@@ -324,7 +325,7 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 			     .start_ns = start,
 			     .end_ns = end,
 			     .waiting = true,
-			     .wait = w->kind,
+			     .wait = kind,
 		     });
 }
 

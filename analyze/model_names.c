@@ -13,6 +13,8 @@
 
 #include "formats/base/banned.h"
 
+#define MAX_LINE (1 << 30)
+
 /* What is known of a stack and --file, --function. */
 enum pass { PASS_UNKNOWN, PASS_YES, PASS_NO };
 
@@ -99,8 +101,13 @@ static uint32_t add_function(struct model *m, uint32_t file, const struct trace_
 static uint32_t add_line(struct model *m, uint32_t function, int32_t line)
 {
 	bool added;
-	uint32_t id = model_table_add(&m->line_table,
-				      (struct model_key){function, (uint32_t)line, 0}, &added);
+	uint32_t id;
+
+	/* A damaged table must not make reports count to where numbers end. */
+	if (line < 0 || line > MAX_LINE)
+		line = 0;
+	id = model_table_add(&m->line_table, (struct model_key){function, (uint32_t)line, 0},
+			     &added);
 
 	if (added) {
 		m->lines = xgrow(m->lines, &m->line_capacity, id + 1, sizeof(*m->lines));
