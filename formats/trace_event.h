@@ -137,7 +137,8 @@ enum trace_sample_flag {
 	TRACE_SAMPLE_LATE = 1 << 9,        /* taken long after it was asked for */
 };
 
-/* A running thread. cpu_ns and wall_ns are measured since the thread's last event of any kind. */
+/* A running thread. cpu_ns and wall_ns are measured since the thread's last event of any kind; what
+ * wall_ns has more than cpu_ns the thread spent ready to run or in waits too short to be seen. */
 struct trace_sample {
 	uint32_t thread;
 	uint32_t node;
@@ -160,8 +161,9 @@ enum trace_wait_kind {
 };
 
 /* A stretch [time_ns - wall_ns, time_ns] in which the thread was blocked at node. cpu_ns is CPU
- * time that the thread used since its last event before it blocked: it belongs to running code
- * that no sample hit, see scprof-trace(5) on how to charge it. */
+ * time that the thread used between its last event and that stretch: it belongs to running code
+ * that no sample hit, see scprof-trace(5) on how to charge it. It is not part of wall_ns: whoever
+ * is charged with it is charged with as much wall time. */
 struct trace_wait {
 	uint32_t thread;
 	uint32_t node;
