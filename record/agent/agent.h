@@ -128,4 +128,8 @@ void signal_forward(int signo, siginfo_t *info, void *context);
 /* interpose_exec.c */
 void interpose_exec_start(void);
 
+/* interpose_io.c: set by the handler when it interrupted a system call of its thread. */
+void interpose_io_start(void);
+extern _Thread_local volatile sig_atomic_t agent_cut_in;
+
 #endif

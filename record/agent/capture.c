@@ -360,8 +360,10 @@ static void capture(unsigned slot, const ucontext_t *context)
 	head.cpu_ns = agent_thread_cpu();
 	head.pc = cpu_pc(context);
 	head.request = atomic_load_explicit(&shared->asked, memory_order_relaxed);
-	if (cpu_in_syscall(context))
+	if (cpu_in_syscall(context)) {
 		head.flags |= RING_SAMPLE_KERNEL;
+		agent_cut_in = 1;
+	}
 
 	w.thread = thread_of(slot);
 	w.slot = slot;

@@ -30,6 +30,7 @@ void interpose_start(void)
 	*(void **)&real_exit_now = dlsym(RTLD_NEXT, "_exit");
 	*(void **)&real_exit_now_c = dlsym(RTLD_NEXT, "_Exit");
 	interpose_exec_start();
+	interpose_io_start();
 }
 
 /* What a new thread needs to know; lives at the start of its signal stack. */

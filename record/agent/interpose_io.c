@@ -1,0 +1,144 @@
+/* SPDX-License-Identifier: Apache-2.0
+ *
+ * A signal that finds a thread inside a large write makes the kernel return what was written so far,
+ * SA_RESTART or not. Programs that got all of it written before (an unbuffered Python's print to a
+ * pipe, say) must still get that. So when it was our signal that cut a transfer short, and nothing
+ * else, the rest follows here. Reads go on only where more is certain to come: regular files and
+ * memory devices.
+ */
+#include "record/agent/agent.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+#define PARTS_MAX 1024 /* IOV_MAX */
+#define MEMORY_DEVICES 1 /* major number: /dev/zero, /dev/urandom, ... */
+
+_Thread_local volatile sig_atomic_t agent_cut_in;
+
+static struct {
+	ssize_t (*write)(int, const void *, size_t);
+	ssize_t (*pwrite)(int, const void *, size_t, off_t);
+	ssize_t (*writev)(int, const struct iovec *, int);
+	ssize_t (*send)(int, const void *, size_t, int);
+	ssize_t (*read)(int, void *, size_t);
+	ssize_t (*pread)(int, void *, size_t, off_t);
+} real;
+
+void interpose_io_start(void)
+{
+	*(void **)&real.pwrite = dlsym(RTLD_NEXT, "pwrite");
+	*(void **)&real.writev = dlsym(RTLD_NEXT, "writev");
+	*(void **)&real.send = dlsym(RTLD_NEXT, "send");
+	*(void **)&real.read = dlsym(RTLD_NEXT, "read");
+	*(void **)&real.pread = dlsym(RTLD_NEXT, "pread");
+	*(void **)&real.write = dlsym(RTLD_NEXT, "write");
+}
+
+static inline void make_sure(void)
+{
+	if (__builtin_expect(!real.write, 0))
+		interpose_io_start(); /* called before our constructor */
+}
+
+/* Does `call`, which transfers `left` bytes from `at` on, until all are done or something other than
+ * our signal stopped it. */
+#define TRANSFER(size, may_go_on, call)                                                            \
+	size_t done = 0, left = (size);                                                            \
+	make_sure();                                                                               \
+	for (;;) {                                                                                 \
+		ssize_t n;                                                                         \
+                                                                                                   \
+		agent_cut_in = 0;                                                                  \
+		n = (call);                                                                        \
+		if (__builtin_expect(n == (ssize_t)left && !done, 1))                              \
+			return n;                                                                  \
+		if (n <= 0)                                                                        \
+			return done ? (ssize_t)done : n;                                           \
+		done += (size_t)n;                                                                 \
+		left -= (size_t)n;                                                                 \
+		if (!left || !agent_cut_in || !(may_go_on))                                        \
+			return (ssize_t)done;                                                      \
+	}
+
+static bool always_has_more(int fd)
+{
+	int saved_errno = errno;
+	struct stat st;
+	bool ret = fstat(fd, &st) == 0 &&
+		   (S_ISREG(st.st_mode) ||
+		    (S_ISCHR(st.st_mode) && major(st.st_rdev) == MEMORY_DEVICES));
+
+	errno = saved_errno;
+	return ret;
+}
+
+AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size)
+{
+	TRANSFER(size, true, real.write(fd, (const char *)data + done, left))
+}
+
+AGENT_EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+	TRANSFER(size, true, real.pwrite(fd, (const char *)data + done, left, offset + (off_t)done))
+}
+
+AGENT_EXPORT ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset)
+{
+	return pwrite(fd, data, size, offset);
+}
+
+AGENT_EXPORT ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+	TRANSFER(size, true, real.send(fd, (const char *)data + done, left, flags))
+}
+
+AGENT_EXPORT ssize_t read(int fd, void *data, size_t size)
+{
+	TRANSFER(size, always_has_more(fd), real.read(fd, (char *)data + done, left))
+}
+
+AGENT_EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+	TRANSFER(size, always_has_more(fd),
+		 real.pread(fd, (char *)data + done, left, offset + (off_t)done))
+}
+
+AGENT_EXPORT ssize_t pread64(int fd, void *data, size_t size, off_t offset)
+{
+	return pread(fd, data, size, offset);
+}
+
+AGENT_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
+{
+	size_t size = 0, done;
+	ssize_t n;
+
+	make_sure();
+	agent_cut_in = 0;
+	n = real.writev(fd, parts, count);
+	if (n <= 0 || !agent_cut_in || count > PARTS_MAX)
+		return n;
+	for (int i = 0; i < count; i++)
+		size += parts[i].iov_len;
+	/* The rest, part by part. */
+	done = (size_t)n;
+	for (size_t i = 0, start = 0; done < size; start += parts[i++].iov_len) {
+		size_t skip = done > start ? done - start : 0;
+
+		if (done >= start + parts[i].iov_len)
+			continue;
+		n = write(fd, (const char *)parts[i].iov_base + skip, parts[i].iov_len - skip);
+		if (n <= 0)
+			break;
+		done += (size_t)n;
+		if ((size_t)n < parts[i].iov_len - skip)
+			break;
+	}
+	return (ssize_t)done;
+}
