@@ -45,3 +45,12 @@ $(CORPUS_PROGRAMS): $(O)/tests/fuzz/corpus_%: $(O)/tests/fuzz/fuzz_%.o \
 
 run-unit: $(UNIT_PROGRAMS) $(CORPUS_PROGRAMS) $(O)/tests/unit/line_table_check
 	$(Q)$(PYTHON) tests/unit/run_unit.py $(O) $(UNIT_PROGRAMS)
+
+$(O)/tests/unit/measure_trace: $(call objs,tests/unit/measure_trace.c) $(FORMATS_OBJ)
+	$(call say,LINK,$@)
+	$(Q)$(unit_link)
+
+## measure-trace bytes a sample, and samples written and read a second
+.PHONY: measure-trace
+measure-trace: $(O)/tests/unit/measure_trace
+	$(Q)$<
