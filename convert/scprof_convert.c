@@ -52,11 +52,11 @@ static const struct opt option_table[] = {
 		.offset = offsetof(struct options, output),
 	},
 	{
-		.name = "to",
-		.letter = 't',
+		.name = "format",
+		.letter = 'f',
 		.arg = "FORMAT",
 		.kind = OPT_KIND_TEXT,
-		.help = "write FORMAT whatever the file is called",
+		.help = "write FORMAT whatever the file is called; --to FORMAT does the same",
 		.offset = offsetof(struct options, format),
 	},
 	{
@@ -148,7 +148,8 @@ static int no_format(struct err *err, const char *what, const char *name)
 	struct buf names = {0};
 
 	format_names(&names);
-	err_set(err, ERR_USAGE, "%s '%s', choose one with --to: %s", what, name, buf_text(&names));
+	err_set(err, ERR_USAGE, "%s '%s', choose one with --to FORMAT: %s", what, name,
+		buf_text(&names));
 	buf_release(&names);
 	return -1;
 }
@@ -156,20 +157,21 @@ static int no_format(struct err *err, const char *what, const char *name)
 static const struct exporter *choose_exporter(const struct options *o, struct err *err)
 {
 	const struct exporter *exporter;
+	struct stat st;
 
 	if (!o->output) {
 		err_set(err, ERR_USAGE,
 			"say where to write with -o FILE (-o - is standard output)");
 		return NULL;
 	}
-	if (o->format) {
-		exporter = exporter_find(o->format);
-		if (!exporter)
-			no_format(err, "there is no format", o->format);
-		return exporter;
+	if (stat(o->output, &st) == 0 && S_ISDIR(st.st_mode)) {
+		err_set(err, ERR_USAGE, "%s is a folder, name a file in it", o->output);
+		return NULL;
 	}
-	exporter = exporter_for_file(o->output);
-	if (!exporter)
+	exporter = o->format ? exporter_find(o->format) : exporter_for_file(o->output);
+	if (!exporter && o->format)
+		no_format(err, "there is no format", o->format);
+	else if (!exporter)
 		no_format(err, "no format goes with the file name", o->output);
 	return exporter;
 }
@@ -284,6 +286,21 @@ static int run(struct options *o, char **traces, size_t count, struct err *err)
 	return convert(o, exporter, traces, count, err);
 }
 
+/* "--to" is the end of the time that counts, as in scprof-analyze, and the format for those used to
+ * it from other converters. A time begins with a digit, so the two cannot be mixed up. */
+static void tell_formats_from_times(int argc, char **argv)
+{
+	static char format_option[] = "--format";
+
+	for (int i = 1; i + 1 < argc && strcmp(argv[i], "--") != 0; i++) {
+		const char *value = argv[i + 1];
+
+		if (strcmp(argv[i], "--to") == 0 && (*value < '0' || *value > '9') &&
+		    *value != '.' && *value != '-')
+			argv[i] = format_option;
+	}
+}
+
 static int exit_code(const struct err *err)
 {
 	return err->code == ERR_USAGE ? EXIT_USAGE : EXIT_FAILURE;
@@ -311,6 +328,7 @@ int main(int argc, char **argv)
 	buf_add_text(&more, "Formats:\n");
 	format_list(&more);
 	table.more = buf_text(&more);
+	tell_formats_from_times(argc, argv);
 	ret = opt_parse(&table, argc, argv, &o, &operand, &err);
 	if (ret == 0) {
 		log_init("scprof-convert", (enum log_level)o.verbosity);

@@ -350,7 +350,7 @@ def callgrind_annotate_agrees(suite):
                 label += ":%d" % line
             assert own.get(label) == want, (recording.name, label, own.get(label), want)
             compared += 1
-        assert compared > 3, compared
+        assert compared >= 2, compared
     costs, total = annotated(suite.fixtures()["callgrind"])
     assert total and len(costs) > 5
 
