@@ -23,6 +23,7 @@
 #define ZSTD_BLOCK_MAX (128u * 1024)
 /* After damage every byte can look like a frame: so much is spent on looking. */
 #define MAX_SEARCH_BYTES ((uint64_t)1 << 30)
+#define BLOCK_HEADER_COST 16 /* reading one is worth so many bytes of decoding */
 #define SMALL_CONTENT ((size_t)256 * 1024)
 #define SMALL_LEVEL 12
 #define LARGE_LEVEL 3
@@ -152,8 +153,10 @@ static uint32_t little_endian(const uint8_t *p, size_t size)
 
 enum extent { EXTENT_WHOLE, EXTENT_CUT, EXTENT_BAD };
 
-/* Finds the size of the zstd frame at hand and gets all of it into memory. */
-static int find_extent(struct frame_reader *r, enum extent *extent, size_t *size, struct err *err)
+/* Finds the size of the zstd frame at hand and gets all of it into memory; adds what that took to
+ * *cost, in bytes. */
+static int find_extent(struct frame_reader *r, enum extent *extent, size_t *size, uint64_t *cost,
+		       struct err *err)
 {
 	static const uint8_t dictionary_bytes[] = {0, 1, 2, 4};
 	static const uint8_t content_bytes[] = {0, 2, 4, 8};
@@ -187,6 +190,7 @@ static int find_extent(struct frame_reader *r, enum extent *extent, size_t *size
 			*extent = EXTENT_CUT;
 			return 0;
 		}
+		*cost += BLOCK_HEADER_COST;
 		header = little_endian(frame_bytes(r) + at, 3);
 		last = header & 1;
 		length = header >> 3;
@@ -319,6 +323,7 @@ int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 		const char *problem = "it is not a frame";
 		uint32_t magic = 0;
 		enum extent extent = EXTENT_BAD;
+		uint64_t cost = 0;
 		size_t size = 0;
 
 		if (fill(r, 8, err) < 0)
@@ -327,12 +332,13 @@ int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 			break;
 		if (frame_available(r) >= 4)
 			magic = little_endian(frame_bytes(r), 4);
-		if (magic == ZSTD_MAGICNUMBER && find_extent(r, &extent, &size, err) < 0)
+		if (magic == ZSTD_MAGICNUMBER && find_extent(r, &extent, &size, &cost, err) < 0)
 			return -1;
 		if (frame_available(r) < 4 || extent == EXTENT_CUT) {
 			problem = "cut";
 		} else if (extent == EXTENT_WHOLE) {
 			problem = decode(r, size);
+			cost += r->content.size;
 		} else if ((magic & ~15u) == SKIPPABLE_MAGIC && !cause && frame_available(r) >= 8) {
 			if (skip(r, damage, err) < 0)
 				return -1;
@@ -351,7 +357,7 @@ int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 			return 1;
 		}
 		if (cause)
-			r->searched += size + r->content.size + frame_available(r) / 16;
+			r->searched += cost + size;
 		else
 			damage_start = r->offset;
 		cause = cause ? cause : problem;

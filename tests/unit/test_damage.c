@@ -3,6 +3,7 @@
  * Damaged traces: what is whole is read, what is missing is said, and nothing is made up.
  */
 #include <sys/resource.h>
+#include <time.h>
 #include <zstd.h>
 
 #include "formats/pack.h"
@@ -233,6 +234,32 @@ START_TEST(a_second_trace_is_not_read)
 }
 END_TEST
 
+/* Every ninth byte looks like the start of a frame that goes on to the end of the file. */
+START_TEST(looking_for_frames_comes_to_an_end)
+{
+	static const uint8_t piece[] = {0x28, 0xb5, 0x2f, 0xfd, 0x20, 0x40, 0x30, 0, 0};
+	struct file f = make_file();
+	struct timespec before;
+	struct timespec after;
+	struct buf mixed = {0};
+	struct outcome o;
+
+	for (size_t i = 0; i < 3; i++)
+		add_frame_of(&f, i, &mixed);
+	buf_add_byte(&mixed, 0);
+	while (mixed.size < 4000000)
+		buf_add(&mixed, piece, sizeof(piece));
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &before);
+	o = read_all(mixed.data, mixed.size);
+	clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &after);
+	ck_assert_uint_eq(o.samples, FIXTURE_SAMPLES);
+	ck_assert_ptr_nonnull(strstr(o.damage, "too much is damaged"));
+	ck_assert_int_lt(after.tv_sec - before.tv_sec, 20);
+	buf_release(&mixed);
+	buf_release(&f.bytes);
+}
+END_TEST
+
 /* --- contents that our writer never makes --- */
 
 static void add_frame(struct buf *file, const void *data, size_t size)
@@ -449,6 +476,7 @@ int main(void)
 	tcase_add_test(tests, lost_definitions_have_placeholders);
 	tcase_add_test(tests, blocks_are_not_counted_twice);
 	tcase_add_test(tests, garbage_between_frames_is_skipped);
+	tcase_add_test(tests, looking_for_frames_comes_to_an_end);
 	tcase_add_test(tests, a_second_trace_is_not_read);
 	tcase_add_test(tests, unknown_things_are_skipped);
 	tcase_add_loop_test(tests, far_ids_are_damage, 0, 14);
