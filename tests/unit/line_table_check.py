@@ -47,9 +47,9 @@ def describe(seconds):
     """Write records for line_table_check.c until the time is up."""
     version = sys.version_info[0] << 8 | sys.version_info[1]
     out = sys.stdout.buffer
-    until = time.monotonic() + seconds
     paths = sorted(glob.glob(os.path.join(os.path.dirname(os.__file__), "**", "*.py"),
                              recursive=True), key=hash)
+    until = time.monotonic() + seconds
     for path in paths:
         try:
             with open(path, "rb") as file:
