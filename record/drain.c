@@ -28,6 +28,7 @@
 #define CODES_MAX (1u << 24)
 
 struct drained_thread {
+	struct drained_thread *older; /* earlier threads of the same slot that have not ended yet */
 	uint32_t generation;
 	uint32_t index; /* in the trace */
 	bool ended;
@@ -232,12 +233,13 @@ static void define_process(struct drain *d, struct target *t)
 }
 
 /* The thread in slot, made when it is new: from birth, or when that is NULL from what the slot says.
- * NULL for one that a newer thread has followed. */
+ * NULL for one that has ended. A thread may be seen for the first time at its end (`ending`), when
+ * its slot has a new owner already. */
 static struct drained_thread *thread_of(struct drain *d, struct target *t, uint32_t slot,
-					uint32_t generation, const struct look_thread *birth)
+					uint32_t generation, const struct look_thread *birth,
+					bool ending)
 {
-	struct drained_thread **place = &t->drained->threads[slot];
-	struct drained_thread *thread = *place;
+	struct drained_thread *newest = t->drained->threads[slot], *thread = newest;
 	const struct ring_slot *shared = &t->slots[slot];
 	const struct look_thread in_slot = {
 		.tid = atomic_load(&shared->tid),
@@ -246,22 +248,25 @@ static struct drained_thread *thread_of(struct drain *d, struct target *t, uint3
 		.start_ns = shared->start_ns,
 	};
 
-	if (thread && thread->generation == generation)
+	while (thread && thread->generation != generation)
+		thread = thread->older;
+	if (thread)
 		return thread;
-	if (thread && (int32_t)(generation - thread->generation) < 0)
+	if (newest && (int32_t)(generation - newest->generation) < 0 && !ending)
 		return NULL;
-	if (!thread)
-		*place = thread = xcalloc(1, sizeof(*thread));
 	if (!birth)
 		birth = &in_slot;
-	free(thread->name);
-	*thread = (struct drained_thread){
-		.generation = generation,
-		.nodes = thread->nodes,
-		.node_capacity = thread->node_capacity,
-		.pthread_id = birth->pthread_id,
-		.last_ns = birth->start_ns,
-	};
+	thread = xcalloc(1, sizeof(*thread));
+	if (newest && (int32_t)(generation - newest->generation) < 0) {
+		thread->older = newest->older;
+		newest->older = thread;
+	} else {
+		thread->older = newest;
+		t->drained->threads[slot] = thread;
+	}
+	thread->generation = generation;
+	thread->pthread_id = birth->pthread_id;
+	thread->last_ns = birth->start_ns;
 	thread->definition.tid = (int32_t)birth->tid;
 	thread->definition.main = birth->main;
 	if (birth->main) {
@@ -275,6 +280,13 @@ static struct drained_thread *thread_of(struct drain *d, struct target *t, uint3
 	thread->definition.start_ns = since_start(d, thread->last_ns);
 	thread->definition.name = (struct trace_text){ "", 0 };
 	return thread;
+}
+
+static void free_thread(struct drained_thread *thread)
+{
+	free(thread->nodes);
+	free(thread->name);
+	free(thread);
 }
 
 /* Threads are defined with their first event, when their tid and perhaps their name are known. */
@@ -464,7 +476,7 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 	if (size < sizeof(*record) ||
 	    record->count > (size - sizeof(*record)) / sizeof(struct ring_frame))
 		return;
-	thread = thread_of(d, t, record->record.slot, record->generation, NULL);
+	thread = thread_of(d, t, record->record.slot, record->generation, NULL, false);
 	if (!thread)
 		return;
 	if (take_frames(d, t, thread, record->common, record->count, record->frames)) {
@@ -516,7 +528,7 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 		if (size < sizeof(*part) ||
 		    part->count > (size - sizeof(*part)) / sizeof(struct ring_frame))
 			break;
-		thread = thread_of(d, t, record->slot, part->generation, NULL);
+		thread = thread_of(d, t, record->slot, part->generation, NULL, false);
 		if (thread)
 			take_frames(d, t, thread, part->common, part->count, part->frames);
 		break;
@@ -540,7 +552,7 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 			.pthread_id = end->pthread_id,
 			.start_ns = end->start_ns,
 		};
-		if (!thread_of(d, t, record->slot, end->generation, &birth))
+		if (!thread_of(d, t, record->slot, end->generation, &birth, true))
 			break;
 		dt->ends = xgrow(dt->ends, &dt->end_capacity, dt->end_count + 1, sizeof(*dt->ends));
 		dt->ends[dt->end_count++] = (struct event){
@@ -593,7 +605,7 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 	take_look_codes(d, t, queue);
 	for (size_t i = 0; i < queue->count; i++) {
 		const struct look *look = &queue->looks[i];
-		struct drained_thread *thread = thread_of(d, t, look->slot, look->generation, NULL);
+		struct drained_thread *thread = thread_of(d, t, look->slot, look->generation, NULL, false);
 		struct event *event;
 		uint32_t node = 0;
 
@@ -658,7 +670,7 @@ static void cap_looks(struct drain_target *dt, const struct event *end)
 
 static void write_event(struct drain *d, struct target *t, const struct event *event)
 {
-	struct drained_thread *thread = thread_of(d, t, event->slot, event->generation, NULL);
+	struct drained_thread *thread = thread_of(d, t, event->slot, event->generation, NULL, false);
 	uint64_t cpu, wall, time = event->time_ns;
 
 	if (!thread || thread->ended)
@@ -738,6 +750,48 @@ static void write_losses(struct drain *d, struct target *t)
 	dt->missed = 0;
 }
 
+static bool end_is_near(const struct drain_target *dt, uint32_t slot, uint32_t generation)
+{
+	for (size_t i = 0; i < dt->end_count; i++)
+		if (dt->ends[i].slot == slot && dt->ends[i].generation == generation)
+			return true;
+	return false;
+}
+
+/* Threads whose slot has a new owner: gone with their end, or without a word when that was lost. */
+static void retire_threads(struct drain *d, struct target *t)
+{
+	struct drain_target *dt = t->drained;
+
+	for (uint32_t slot = 0; slot < RING_SLOTS; slot++) {
+		struct drained_thread *newest = dt->threads[slot], **place;
+
+		if (!newest || !newest->older)
+			continue;
+		for (place = &newest->older; *place;) {
+			struct drained_thread *thread = *place;
+
+			if (!thread->ended && end_is_near(dt, slot, thread->generation)) {
+				place = &thread->older;
+				continue;
+			}
+			if (!thread->ended) {
+				struct event end = {
+					.type = EVENT_END,
+					.slot = slot,
+					.generation = thread->generation,
+					.time_ns = thread->last_ns,
+					.cpu_ns = thread->last_cpu_ns,
+				};
+
+				write_event(d, t, &end);
+			}
+			*place = thread->older;
+			free_thread(thread);
+		}
+	}
+}
+
 static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 {
 	struct drain_target *dt = t->drained;
@@ -750,7 +804,7 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 	sampler_take(d->sampler, t, &queue);
 	for (size_t i = 0; i < queue.thread_count; i++)
 		thread_of(d, t, queue.threads[i].slot, queue.threads[i].generation,
-			  &queue.threads[i]);
+			  &queue.threads[i], false);
 	ring_drain(t, dead, take_record, d);
 	take_looks(d, t, &queue);
 	look_queue_release(&queue);
@@ -769,6 +823,7 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 	qsort(dt->events, dt->event_count, sizeof(*dt->events), by_time);
 	for (size_t i = 0; i < dt->event_count; i++)
 		write_event(d, t, &dt->events[i]);
+	retire_threads(d, t);
 	write_losses(d, t);
 	return d->totals.samples - before;
 }
@@ -851,11 +906,14 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 		trace_writer_process_end(d->writer, &end);
 
 	for (uint32_t slot = 0; slot < RING_SLOTS; slot++) {
-		if (!dt->threads[slot])
-			continue;
-		free(dt->threads[slot]->nodes);
-		free(dt->threads[slot]->name);
-		free(dt->threads[slot]);
+		struct drained_thread *thread = dt->threads[slot];
+
+		while (thread) {
+			struct drained_thread *older = thread->older;
+
+			free_thread(thread);
+			thread = older;
+		}
 	}
 	for (size_t i = 0; i < dt->pending_count; i++)
 		free(dt->pending[i].line_table);

@@ -62,6 +62,8 @@ struct sampled_target {
 	struct look_queue queue;
 	struct wait_stack *stacks;
 	uint64_t names_ns, strangers_ns;
+	uint32_t *strangers; /* tids without a slot at the last look for them */
+	size_t stranger_count, stranger_capacity;
 	bool names_wanted;
 	unsigned ticks;
 };
@@ -403,11 +405,44 @@ static void scan_started(struct sampled_target *st)
 	}
 }
 
+static bool has_slot(const struct target *t, uint32_t tid, uint32_t *free_slot)
+{
+	*free_slot = RING_SLOTS;
+	for (uint32_t i = 0; i < RING_SLOTS; i++) {
+		uint32_t have = atomic_load_explicit(&t->slots[i].tid, memory_order_acquire);
+
+		if (have == tid || have == UINT32_MAX) /* or one is being claimed right now */
+			return true;
+		if (!have && *free_slot == RING_SLOTS)
+			*free_slot = i;
+	}
+	return false;
+}
+
+static void adopt(struct target *t, uint32_t tid, uint32_t at, uint64_t now)
+{
+	struct ring_slot *slot = &t->slots[at];
+	uint32_t nobody = 0;
+
+	if (!atomic_compare_exchange_strong(&slot->tid, &nobody, UINT32_MAX))
+		return;
+	slot->pthread_id = 0;
+	slot->start_ns = now;
+	slot->main = 0;
+	atomic_fetch_add(&slot->generation, 1);
+	if (atomic_load(&t->ring->slots_used) <= at)
+		atomic_store(&t->ring->slots_used, at + 1);
+	atomic_store_explicit(&slot->tid, tid, memory_order_release);
+}
+
 /* Threads that did not come through pthread_create, or that were there before the agent woke up,
- * have no slot yet. Only where tids need no translation. */
+ * have no slot yet. One that gave its slot back is about to end; so only who is there at two looks
+ * is adopted. Only where tids need no translation. */
 static void adopt_strangers(struct sampled_target *st, uint64_t now)
 {
 	struct dirent *entry;
+	uint32_t *found = NULL;
+	size_t count = 0, capacity = 0;
 	char path[64];
 	DIR *dir;
 
@@ -416,30 +451,25 @@ static void adopt_strangers(struct sampled_target *st, uint64_t now)
 	if (!dir)
 		return;
 	while ((entry = readdir(dir))) {
-		uint32_t tid = (uint32_t)strtoul(entry->d_name, NULL, 10), nobody = 0;
-		uint32_t at = RING_SLOTS;
-		bool known = tid == 0;
+		uint32_t tid = (uint32_t)strtoul(entry->d_name, NULL, 10), at;
+		bool again = false;
 
-		for (uint32_t i = 0; i < RING_SLOTS && !known; i++) {
-			uint32_t have =
-				atomic_load_explicit(&st->target->slots[i].tid, memory_order_acquire);
-
-			known = have == tid || have == UINT32_MAX; /* one is being claimed: later */
-			if (!have && at == RING_SLOTS)
-				at = i;
-		}
-		if (known || at == RING_SLOTS ||
-		    !atomic_compare_exchange_strong(&st->target->slots[at].tid, &nobody, UINT32_MAX))
+		if (!tid || has_slot(st->target, tid, &at))
 			continue;
-		st->target->slots[at].pthread_id = 0;
-		st->target->slots[at].start_ns = now;
-		st->target->slots[at].main = 0;
-		atomic_fetch_add(&st->target->slots[at].generation, 1);
-		if (atomic_load(&st->target->ring->slots_used) <= at)
-			atomic_store(&st->target->ring->slots_used, at + 1);
-		atomic_store_explicit(&st->target->slots[at].tid, tid, memory_order_release);
+		for (size_t i = 0; i < st->stranger_count; i++)
+			again |= st->strangers[i] == tid;
+		if (again && at < RING_SLOTS) {
+			adopt(st->target, tid, at, now);
+			continue;
+		}
+		found = xgrow(found, &capacity, count + 1, sizeof(*found));
+		found[count++] = tid;
 	}
 	closedir(dir);
+	free(st->strangers);
+	st->strangers = found;
+	st->stranger_count = count;
+	st->stranger_capacity = capacity;
 }
 
 static void tick_target(struct sampler *s, struct sampled_target *st, uint64_t now)
@@ -583,6 +613,7 @@ void sampler_remove(struct sampler *s, struct target *t)
 	look_queue_release(&st->queue);
 	wait_stack_free(st->stacks);
 	free(st->used);
+	free(st->strangers);
 	free(st);
 }
 
