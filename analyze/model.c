@@ -307,7 +307,10 @@ static void take_wait(struct model_trace *t, const struct trace_wait *w)
 		return;
 	if (m->all_time || in_time(m, start))
 		thread->carry_ns += w->cpu_ns;
-	if (kind == TRACE_WAIT_END || m->options.filter.gil_only || !cut_time(m, &start, &end))
+	/* Between its last event and its end a thread was running or ready to run. */
+	if (kind == TRACE_WAIT_END)
+		kind = TRACE_WAIT_OTHER;
+	if (m->options.filter.gil_only || !cut_time(m, &start, &end) || start == end)
 		return;
 	node = model_resolve_node(t, thread, w->node);
 	if (node == MODEL_LEFT_OUT)
