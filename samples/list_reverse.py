@@ -6,8 +6,8 @@ True of it: on each of the marked lines at least 90 % of the CPU time is native.
 
 import sys
 
-rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 9000
-numbers = list(range(10000))
+rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 22000
+numbers = list(range(4000))
 
 
 def run():

@@ -25,11 +25,12 @@ noise = numpy.sin(vector * 1e6)
 def run():
     total = 0.0
     for _ in range(rounds):
-        total += float(numpy.sin(vector).sum())  # @sin
-        total += float((matrix @ matrix)[0, 0])  # @matmul
-        total += float(numpy.sort(noise)[0])  # @sort
-        total += float((vector * vector + vector)[1])  # @operators
-    return total
+        total += numpy.sin(vector)[0]  # @sin
+        total += (matrix @ matrix)[0, 0]  # @matmul
+        shuffled = noise.copy()
+        shuffled.sort()  # @sort
+        total += (((vector * noise + vector) / vector) * noise - vector)[1]  # @operators
+    return total, shuffled[0] <= shuffled[1]
 
 
-print(run() > 0)
+print(*(float(value) > -1e9 for value in run()))

@@ -74,10 +74,9 @@ class Tools:
         run.setdefault("timeout", 300)
         return subprocess.run([self.converter, *map(str, arguments)], **run)
 
-    def profile(self, trace, *options, everything=True):
-        """The trace as a Profile, library code too if everything; fails when the analyzer does."""
-        options = (*options, "--all") if everything else options
-        done = self.analyze("--format", "json", *options, trace)
+    def profile(self, trace, *options):
+        """The trace as a Profile, library code too; fails when the analyzer does."""
+        done = self.analyze("--format", "json", "--all", *options, trace)
         assert done.returncode == 0, "scprof-analyze: " + done.stderr
         return Profile(json.loads(done.stdout))
 

@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Programs that end early, hard, or twice; that use signals; that are several processes."""
 
-from recording import marked_line, sample
+from recording import Metrics, marked_line, sample
 
 
 def test_short(interpreter, recorded, tools):
@@ -19,8 +19,7 @@ def test_os_exit(interpreter, recorded, near):
     profile = recorded(interpreter, "os_exit.py", status=7).profile()
     path = sample("os_exit.py")
     work, late = profile.marked(path, "work"), profile.marked(path, "late")
-    samples = work["samples"] + late["samples"]
-    near(late["cpu_ns"] / max(work["cpu_ns"] + late["cpu_ns"], 1), 0.5, samples, 0.02, "@late")
+    near(late, work.plus(late), 0.5, 0.02, "@late")
     assert profile.run["exit_status"] == 7
     assert profile.quality["cpu_seen_fraction"] >= 0.97
 
@@ -30,7 +29,7 @@ def test_sigkill(interpreter, recorded, at_least):
     assert "signal 9" in recording.talk or "SIGKILL" in recording.talk
     profile = recording.profile()
     work = profile.marked(sample("sigkill.py"), "work")
-    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.9, profile.totals["samples"], "@work")
+    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.9, profile.totals, "@work")
     assert profile.quality["cpu_seen_fraction"] >= 0.97
 
 
@@ -38,10 +37,8 @@ def test_fork_child(interpreter, recorded, near):
     profile = recorded(interpreter, "fork_child.py").profile()
     path = sample("fork_child.py")
     parent, child = profile.marked(path, "parent"), profile.marked(path, "child")
-    samples = parent["samples"] + child["samples"]
     # Two processes, one after the other: the machine may change its pace between them.
-    near(child["cpu_ns"] / max(parent["cpu_ns"] + child["cpu_ns"], 1), 2 / 3, samples, 0.05,
-         "@child")
+    near(child, parent.plus(child), 2 / 3, 0.05, "@child")
     assert len(profile.processes) == 2
     pids = {each["pid"]: each for each in profile.processes}
     forked = [each for each in profile.processes if each.get("parent") in pids]
@@ -56,7 +53,7 @@ def test_signal_user(interpreter, recorded, at_least):
     assert recording.output == "as expected\n"
     profile = recording.profile()
     work = profile.marked(sample("signal_user.py"), "work")
-    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.85, profile.totals["samples"], "@work")
+    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.85, profile.totals, "@work")
 
 
 def test_faulthandler_user(interpreter, recorded, at_least):
@@ -64,7 +61,7 @@ def test_faulthandler_user(interpreter, recorded, at_least):
     assert recording.output == "as expected\n"
     profile = recording.profile()
     work = profile.marked(sample("faulthandler_user.py"), "work")
-    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.9, profile.totals["samples"], "@work")
+    at_least(work["cpu_ns"] / profile.totals["cpu_ns"], 0.9, profile.totals, "@work")
 
 
 def test_subprocess_tree(interpreter, recorded, near):
@@ -76,7 +73,8 @@ def test_subprocess_tree(interpreter, recorded, near):
     assert len(pythons) == 3
     total = sum(each["cpu_ns"] for each in pythons)
     for each in pythons:
-        near(each["cpu_ns"] / total, 1 / 3, profile.totals["samples"], 0.05, str(each["pid"]))
+        near(Metrics(each), Metrics(cpu_ns=total, samples=profile.totals["samples"]), 1 / 3, 0.05,
+             str(each["pid"]))
     work = profile.marked(sample("subprocess_tree.py"), "work")
     assert work["cpu_ns"] >= 0.85 * total
     roots = [each for each in profile.processes

@@ -3,7 +3,7 @@
 
 import pytest
 
-from recording import sample
+from recording import marked_line, sample
 
 SECOND = 1e9
 
@@ -15,11 +15,26 @@ def check_wait(line, kind, expected=SECOND):
     assert line["cpu_ns"] <= 0.02 * expected + 5e6, dict(line)
 
 
-@pytest.mark.parametrize("mark, kind", [("sleep", "wait_sleep_ns"), ("read", "wait_io_ns"),
-                                        ("join", "wait_lock_ns")])
+def check_wait_below(recording, name, mark, thread, kind):
+    """The marked line waits in library code: the time is charged to it, the kind is its thread's."""
+    path = sample(name)
+    charged = recording.charged_wall_ns(path, marked_line(path, mark))
+    assert abs(charged - SECOND) <= 0.05 * SECOND + 30e6
+    found, = recording.profile().thread(thread)
+    assert found[kind] >= 0.95 * SECOND - 30e6, found
+    others = sum(found.get("wait_%s_ns" % each, 0) for each in ("io", "lock", "sleep")) - found[kind]
+    assert others <= 0.05 * SECOND + 5e6, found
+
+
+@pytest.mark.parametrize("mark, kind", [("sleep", "wait_sleep_ns"), ("read", "wait_io_ns")])
 def test_sleeping(interpreter, recorded, mark, kind):
-    profile = recorded(interpreter, "sleeping.py").own_code()
+    profile = recorded(interpreter, "sleeping.py").profile()
     check_wait(profile.marked(sample("sleeping.py"), mark), kind)
+
+
+def test_joining(interpreter, recorded):
+    check_wait_below(recorded(interpreter, "sleeping.py"), "sleeping.py", "join", "MainThread",
+                     "wait_lock_ns")
 
 
 def test_sleeping_takes_no_cpu(interpreter, recorded):
@@ -30,10 +45,14 @@ def test_sleeping_takes_no_cpu(interpreter, recorded):
         assert thread["wall_ns"] >= 0.95 * SECOND
 
 
-@pytest.mark.parametrize("mark", ["lock", "get"])
-def test_lock_waiting(interpreter, recorded, mark):
-    profile = recorded(interpreter, "lock_waiting.py").own_code()
-    check_wait(profile.marked(sample("lock_waiting.py"), mark), "wait_lock_ns")
+def test_lock_waiting(interpreter, recorded):
+    profile = recorded(interpreter, "lock_waiting.py").profile()
+    check_wait(profile.marked(sample("lock_waiting.py"), "lock"), "wait_lock_ns")
+
+
+def test_queue_waiting(interpreter, recorded):
+    check_wait_below(recorded(interpreter, "lock_waiting.py"), "lock_waiting.py", "get", "queue",
+                     "wait_lock_ns")
 
 
 def test_short_sleeps_add_up(interpreter, recorded):
