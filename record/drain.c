@@ -569,6 +569,20 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 	}
 }
 
+static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind kind, uint64_t count)
+{
+	struct trace_loss loss = {
+		.kind = kind,
+		.process = t->index,
+		.thread = TRACE_NONE,
+		.time_ns = since_start(d, now_ns()),
+		.count = count,
+	};
+
+	if (count && t->drained->defined)
+		trace_writer_loss(d->writer, &loss);
+}
+
 static void take_look_codes(struct drain *d, struct target *t, const struct look_queue *queue)
 {
 	struct drain_target *dt = t->drained;
@@ -601,6 +615,7 @@ static void take_look_codes(struct drain *d, struct target *t, const struct look
 static void take_looks(struct drain *d, struct target *t, const struct look_queue *queue)
 {
 	struct drain_target *dt = t->drained;
+	uint64_t unwalked = 0;
 
 	take_look_codes(d, t, queue);
 	for (size_t i = 0; i < queue->count; i++) {
@@ -624,6 +639,8 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 					mark_leaf(d, dt->look_codes[frame->code]);
 			}
 			thread->wait_node = node;
+			d->totals.unwalked += look->unwalked;
+			unwalked += look->unwalked;
 		}
 		event = new_event(dt);
 		event->type = EVENT_LOOK;
@@ -643,6 +660,7 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 		}
 	}
 	dt->missed += queue->missed;
+	write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked);
 }
 
 static int by_time(const void *pa, const void *pb)
@@ -713,20 +731,6 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 		if (event->type == EVENT_END)
 			thread->ended = true;
 	}
-}
-
-static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind kind, uint64_t count)
-{
-	struct trace_loss loss = {
-		.kind = kind,
-		.process = t->index,
-		.thread = TRACE_NONE,
-		.time_ns = since_start(d, now_ns()),
-		.count = count,
-	};
-
-	if (count && t->drained->defined)
-		trace_writer_loss(d->writer, &loss);
 }
 
 static void write_losses(struct drain *d, struct target *t)
