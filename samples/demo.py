@@ -29,9 +29,10 @@ def write_log(path, count):
         for i in range(count):
             page = dice.choice(PAGES)
             millis = dice.expovariate(1 / (80 if page.startswith("/api") else 15))
+            status = 500 if millis > 400 else 200
             clock = "%02d:%02d:%02d" % (i // 3600 % 24, i // 60 % 60, i % 60)
-            file.write('10.0.%d.%d - - [21/Nov/2025:%s +0000] "GET %s HTTP/1.1" %d %d %d\n' % (
-                i % 7, i % 251, clock, page, 500 if millis > 400 else 200, 300 + i % 5000, millis))
+            file.write('10.0.%d.%d - - [21/Nov/2025:%s] "GET %s HTTP/1.1" %d %d %d\n' % (
+                i % 7, i % 251, clock, page, status, 300 + i % 5000, millis))
 
 
 def parse(path):
@@ -46,7 +47,7 @@ def parse(path):
     return hits
 
 
-def smooth(values, weight=0.1):
+def smooth(values, weight):
     """An exponential average, element by element in Python."""
     level = values[0]
     result = []
@@ -67,13 +68,16 @@ def slow_pages(hits):
     times = collections.defaultdict(list)
     for _, page, _, _, millis in hits:
         times[page].append(millis)
-    return {page: {"median": statistics.median(values), "trend": round(smooth(values)[-1], 1)}
-            for page, values in times.items()}
+    report = {}
+    for page, values in times.items():
+        trends = [round(smooth(values, weight)[-1], 1) for weight in (0.3, 0.1, 0.03, 0.01)]
+        report[page] = {"median": statistics.median(values), "trends": trends}
+    return report
 
 
 def store(folder, name, text):
     """Compress, hash, write; then wait for a disk that is far away."""
-    packed = zlib.compress(text.encode(), 9)
+    packed = zlib.compress(text.encode(), 4)
     digest = hashlib.sha256(packed).hexdigest()
     with open(os.path.join(folder, name + "." + digest[:8]), "wb") as file:
         file.write(packed)

@@ -64,9 +64,9 @@ def recorded(tools, tmp_path_factory):
     return record
 
 
-# A bound is as wide as chance can make it, once in 100,000 runs, plus what the method may get wrong.
-# Samples stand for unequal stretches of time, on a busy machine very unequal ones; the interval that
-# is given with a figure says so, and may widen the bound but never narrow it.
+# A bound is as wide as chance can make it, once in 100,000 runs, plus what the method may get
+# wrong. Samples stand for unequal stretches of time, on a busy machine very unequal ones; the
+# interval that is given with a figure says so, and may widen the bound but never narrow it.
 SIGMAS = 4.5
 SIGMAS_OF_INTERVAL = 1.96
 DESIGN_EFFECT = 1.5
