@@ -8,33 +8,13 @@
 
 #include "formats/base/banned.h"
 
-/* Frames that are not in the frame table come behind it. */
-enum extra_frame {
-	EXTRA_NATIVE,
-	EXTRA_SYSTEM,
-	EXTRA_WAIT, /* one for each enum trace_wait_kind */
-	EXTRA_OTHER = EXTRA_WAIT + TRACE_WAIT_KINDS,
-	EXTRA_FRAMES,
-};
-
-static const char *const extra_labels[EXTRA_FRAMES] = {
-	[EXTRA_NATIVE] = "[native]",
-	[EXTRA_SYSTEM] = "[system]",
-	[EXTRA_WAIT + TRACE_WAIT_RUNNABLE] = "[waiting for a processor]",
-	[EXTRA_WAIT + TRACE_WAIT_IO] = "[waiting for I/O]",
-	[EXTRA_WAIT + TRACE_WAIT_LOCK] = "[waiting for a lock]",
-	[EXTRA_WAIT + TRACE_WAIT_SLEEP] = "[sleeping]",
-	[EXTRA_WAIT + TRACE_WAIT_GIL] = "[waiting for the GIL]",
-	[EXTRA_WAIT + TRACE_WAIT_OTHER] = "[waiting]",
-	[EXTRA_WAIT + TRACE_WAIT_END] = "[ending]",
-	[EXTRA_OTHER] = "[small frames]",
-};
-
 struct layout {
 	struct flame_graph *graph;
 	const struct call_tree *tree;
-	size_t extra;      /* index of the first extra frame */
-	uint64_t least_ns; /* lighter boxes are dropped */
+	const struct leaf_table *leaves;
+	size_t *first_leaf; /* of each node; one more at the end */
+	size_t leaf_frames; /* index of the first leaf's frame; "[small frames]" is the last one */
+	uint64_t least_ns;  /* lighter boxes are dropped */
 };
 
 char flame_kind_letter(enum flame_kind kind)
@@ -48,18 +28,17 @@ char flame_kind_letter(enum flame_kind kind)
 	return letters[kind];
 }
 
-static enum flame_kind extra_kind(size_t extra)
+static enum flame_kind leaf_kind(enum leaf_kind kind)
 {
-	switch (extra) {
-	case EXTRA_NATIVE:
+	switch (kind) {
+	case LEAF_NATIVE:
 		return FLAME_NATIVE;
-	case EXTRA_SYSTEM:
+	case LEAF_SYSTEM:
 		return FLAME_SYSTEM;
-	case EXTRA_OTHER:
-		return FLAME_OTHER;
-	default:
-		return FLAME_WAIT;
+	case LEAF_WAIT:
+		break;
 	}
+	return FLAME_WAIT;
 }
 
 static enum flame_kind frame_kind(const struct frame *frame)
@@ -77,14 +56,17 @@ static enum flame_kind frame_kind(const struct frame *frame)
 	return FLAME_THREAD;
 }
 
-static void fill_frames(struct flame_graph *g, const struct frame_table *frames)
+static void fill_frames(struct flame_graph *g, const struct frame_table *frames,
+			const struct leaf_table *leaves)
 {
-	g->frame_count = frames->count + EXTRA_FRAMES;
+	size_t n = 0;
+
+	g->frame_count = frames->count + leaves->frame_count + 1;
 	g->frames = xcalloc(g->frame_count, sizeof(*g->frames));
 	for (size_t i = 0; i < frames->count; i++) {
 		const struct frame *frame = &frames->frames[i];
 
-		g->frames[i] = (struct flame_frame){
+		g->frames[n++] = (struct flame_frame){
 			.label = frame->label,
 			.name_length = strlen(frame->name),
 			.path = frame->path,
@@ -92,32 +74,22 @@ static void fill_frames(struct flame_graph *g, const struct frame_table *frames)
 			.kind = frame_kind(frame),
 		};
 	}
-	for (size_t i = 0; i < EXTRA_FRAMES; i++) {
-		g->frames[frames->count + i] = (struct flame_frame){
-			.label = extra_labels[i],
-			.name_length = strlen(extra_labels[i]),
+	for (size_t i = 0; i < leaves->frame_count; i++) {
+		const struct leaf_frame *frame = &leaves->frames[i];
+
+		g->frames[n++] = (struct flame_frame){
+			.label = frame->label,
+			.name_length = frame->name_length,
 			.path = "",
-			.kind = extra_kind(i),
+			.kind = leaf_kind(frame->kind),
 		};
 	}
-}
-
-/* How a node's own time was spent beyond Python: parts[i] for extra frame i. */
-static void split_self(const struct metrics *self, enum model_weight weight,
-		       uint64_t parts[EXTRA_FRAMES])
-{
-	uint64_t left_ns = metrics_weight(self, weight);
-
-	memset(parts, 0, EXTRA_FRAMES * sizeof(*parts));
-	parts[EXTRA_NATIVE] = self->native_ns;
-	parts[EXTRA_SYSTEM] = self->system_ns;
-	for (size_t i = 0; weight == MODEL_WALL && i < TRACE_WAIT_KINDS; i++)
-		parts[EXTRA_WAIT + i] = self->wait_ns[i];
-	for (size_t i = 0; i < EXTRA_FRAMES; i++) {
-		if (parts[i] > left_ns)
-			parts[i] = left_ns;
-		left_ns -= parts[i];
-	}
+	g->frames[n] = (struct flame_frame){
+		.label = "[small frames]",
+		.name_length = strlen("[small frames]"),
+		.path = "",
+		.kind = FLAME_OTHER,
+	};
 }
 
 static int compare_down(const void *a, const void *b)
@@ -129,29 +101,23 @@ static int compare_down(const void *a, const void *b)
 }
 
 /* The weight that only about max_boxes boxes reach. */
-static uint64_t find_least(const struct call_tree *tree, size_t max_boxes)
+static uint64_t find_least(const struct call_tree *tree, const struct leaf_table *leaves,
+			   size_t max_boxes)
 {
-	size_t capacity = 0;
-	size_t count = 0;
-	uint64_t *totals = NULL;
-	uint64_t parts[EXTRA_FRAMES];
-	uint64_t least_ns = 1;
+	size_t count = tree->count + leaves->count;
+	uint64_t *totals;
+	uint64_t least_ns;
+	size_t n = 0;
 
-	for (size_t i = 0; i < tree->count; i++) {
-		const struct call_node *node = &tree->nodes[i];
-
-		totals = xgrow(totals, &capacity, count + 1 + EXTRA_FRAMES, sizeof(*totals));
-		totals[count++] = metrics_weight(&node->total, tree->weight);
-		split_self(&node->self, tree->weight, parts);
-		for (size_t k = 0; k < EXTRA_FRAMES; k++) {
-			if (parts[k] > 0)
-				totals[count++] = parts[k];
-		}
-	}
-	if (count > max_boxes) {
-		qsort(totals, count, sizeof(*totals), compare_down);
-		least_ns = totals[max_boxes] + 1;
-	}
+	if (count <= max_boxes)
+		return 1;
+	totals = xmalloc(count * sizeof(*totals));
+	for (size_t i = 0; i < tree->count; i++)
+		totals[n++] = metrics_weight(&tree->nodes[i].total, tree->weight);
+	for (size_t i = 0; i < leaves->count; i++)
+		totals[n++] = leaves->leaves[i].ns;
+	qsort(totals, n, sizeof(*totals), compare_down);
+	least_ns = totals[max_boxes] + 1;
 	free(totals);
 	return least_ns;
 }
@@ -171,14 +137,14 @@ static void add_box(struct layout *l, size_t frame, uint32_t depth, uint64_t sta
 }
 
 /* Boxes without children. */
-static void add_leaf(struct layout *l, size_t extra, uint32_t depth, uint64_t start_ns,
+static void add_leaf(struct layout *l, size_t frame, uint32_t depth, uint64_t start_ns,
 		     uint64_t total_ns)
 {
 	struct flame_graph *g = l->graph;
 
-	add_box(l, l->extra + extra, depth, start_ns, total_ns);
+	add_box(l, frame, depth, start_ns, total_ns);
 	g->boxes[g->count - 1].self_ns = total_ns;
-	g->kind_ns[extra_kind(extra)] += total_ns;
+	g->kind_ns[g->frames[frame].kind] += total_ns;
 }
 
 struct pending {
@@ -198,7 +164,6 @@ static void place_node(struct layout *l, struct pending at, struct pending *stac
 	uint64_t left_ns = metrics_weight(&node->total, tree->weight);
 	uint64_t start_ns = at.start_ns;
 	uint64_t small_ns = 0;
-	uint64_t parts[EXTRA_FRAMES];
 	size_t bottom = *height;
 
 	add_box(l, node->frame, node->depth, at.start_ns, left_ns);
@@ -222,40 +187,63 @@ static void place_node(struct layout *l, struct pending at, struct pending *stac
 		stack[low] = stack[--high];
 		stack[high] = swap;
 	}
-	split_self(&node->self, tree->weight, parts);
-	for (size_t i = 0; i < EXTRA_FRAMES; i++) {
-		left_ns -= parts[i];
-		if (parts[i] >= l->least_ns) {
-			add_leaf(l, i, node->depth + 1, start_ns, parts[i]);
-			start_ns += parts[i];
-		} else if (parts[i] > 0) {
-			small_ns += parts[i];
+	for (size_t i = l->first_leaf[at.node]; i < l->first_leaf[at.node + 1]; i++) {
+		const struct leaf *leaf = &l->leaves->leaves[i];
+
+		left_ns -= leaf->ns;
+		if (leaf->ns >= l->least_ns) {
+			add_leaf(l, l->leaf_frames + leaf->frame, node->depth + 1, start_ns,
+				 leaf->ns);
+			start_ns += leaf->ns;
+		} else {
+			small_ns += leaf->ns;
 			g->dropped++;
 		}
 	}
 	if (small_ns > 0)
-		add_leaf(l, EXTRA_OTHER, node->depth + 1, start_ns, small_ns);
+		add_leaf(l, g->frame_count - 1, node->depth + 1, start_ns, small_ns);
 	g->boxes[box].self_ns = left_ns;
 	g->kind_ns[g->frames[node->frame].kind] += left_ns;
 }
 
-void flame_graph_init(struct flame_graph *g, const struct frame_table *frames,
-		      const struct call_tree *tree, size_t max_boxes)
+static size_t *index_leaves(const struct call_tree *tree, const struct leaf_table *leaves)
 {
-	struct layout l = {.graph = g, .tree = tree, .extra = frames->count};
+	size_t *first = xcalloc(tree->count + 1, sizeof(*first));
+	size_t leaf = 0;
+
+	for (size_t i = 0; i < tree->count; i++) {
+		first[i] = leaf;
+		for (; leaf < leaves->count && leaves->leaves[leaf].node == i; leaf++)
+			;
+	}
+	first[tree->count] = leaf;
+	return first;
+}
+
+void flame_graph_init(struct flame_graph *g, const struct frame_table *frames,
+		      const struct call_tree *tree, const struct leaf_table *leaves,
+		      size_t max_boxes)
+{
+	struct layout l = {
+		.graph = g,
+		.tree = tree,
+		.leaves = leaves,
+		.first_leaf = index_leaves(tree, leaves),
+		.leaf_frames = frames->count,
+		.least_ns = find_least(tree, leaves, max_boxes),
+	};
 	struct pending *stack = xmalloc(tree->count * sizeof(*stack));
 	size_t height = 0;
 
-	*g = (struct flame_graph){0};
-	fill_frames(g, frames);
-	l.least_ns = find_least(tree, max_boxes);
-	g->dropped_below_ns = l.least_ns;
+	*g = (struct flame_graph){.dropped_below_ns = l.least_ns};
+	fill_frames(g, frames, leaves);
 	stack[height++] = (struct pending){0, 0};
 	while (height > 0) {
 		struct pending at = stack[--height];
 
 		place_node(&l, at, stack, &height);
 	}
+	free(l.first_leaf);
 	free(stack);
 }
 

@@ -6,7 +6,7 @@
 #ifndef SCPROF_FLAMEGRAPH_H
 #define SCPROF_FLAMEGRAPH_H
 
-#include "convert/call_tree.h"
+#include "convert/flamegraph_leaves.h"
 
 /* What a box stands for; decides its colour. */
 enum flame_kind {
@@ -50,9 +50,10 @@ struct flame_graph {
 	uint64_t dropped_below_ns;
 };
 
-/* Keeps about the max_boxes heaviest boxes. Borrows the texts of frames. */
+/* Keeps about the max_boxes heaviest boxes. Borrows the texts of frames and leaves. */
 void flame_graph_init(struct flame_graph *g, const struct frame_table *frames,
-		      const struct call_tree *tree, size_t max_boxes);
+		      const struct call_tree *tree, const struct leaf_table *leaves,
+		      size_t max_boxes);
 void flame_graph_release(struct flame_graph *g);
 
 /* A letter for each kind: the style sheet has five shades of each. */

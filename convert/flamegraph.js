@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The script inside each flame graph. It draws all views from scprofData: the picture that came with
- * the file at the window's width, zoomed views, the callers' tree. Nothing is loaded from anywhere.
+ * The script inside each flame graph. It draws all views from scprofData: the picture that came
+ * with the file at the window's width, zoomed views, the callers' tree. Nothing is loaded from
+ * anywhere.
  */
 (function () {
 "use strict";
@@ -509,7 +510,6 @@ function makeControls() {
 
 function layoutControls() {
 	const legend = byId("legend").getBBox().width;
-	const title = byId("title");
 	let x = width - MARGIN;
 	for (const id of ["help", "colours", "flip", "invert", "unzoom"]) {
 		const element = byId(id);
@@ -523,12 +523,33 @@ function layoutControls() {
 	top = narrow ? TOP + 22 : TOP;
 	details.setAttribute("y", narrow ? 110 : 88);
 	head.querySelector(".back").setAttribute("height", top - 2);
-	byId("field").setAttribute("x", width - MARGIN - 220);
-	byId("search").setAttribute("x", width - MARGIN - 232 - measure("Search"));
+	layoutSearch();
+	fitTitle();
+}
+
+/* The search field takes what the line of figures leaves, down to a width that is still of use. */
+function layoutSearch() {
+	const room = width - 3 * MARGIN - byId("subtitle").getBBox().width;
+	const word = measure("Search") + 12;
+	const size = Math.max(110, Math.min(220, room > 220 + word ? 220 : room));
+	const box = byId("field");
+	box.setAttribute("x", width - MARGIN - size);
+	box.setAttribute("width", size);
+	byId("search").classList.toggle("hide", room < size + word);
+	byId("search").setAttribute("x", width - MARGIN - size - word);
 	byId("search").setAttribute("y", 46);
 	matched.setAttribute("x", width - MARGIN);
 	matched.setAttribute("y", 20);
-	title.setAttribute("clip-path", "");
+}
+
+/* The matches stand behind it. */
+function fitTitle() {
+	const title = byId("title");
+	const whole = Array.from(svg.querySelector("title").textContent);
+	let count = whole.length;
+	title.textContent = whole.join("");
+	while (count > 10 && title.getComputedTextLength() > width - 2 * MARGIN - 190)
+		title.textContent = whole.slice(0, count -= 3).join("") + "…";
 }
 
 function resize() {

@@ -35,6 +35,8 @@
 
 #define SMALLEST_PX 0.3
 #define CHARACTER_PX 7.3 /* on the safe side: the reader's font is not known */
+#define ELLIPSIS_PX 12
+#define TITLE_CHARACTERS 90
 #define SHADES 5
 
 struct svg {
@@ -81,28 +83,33 @@ static unsigned int shade_of(const char *label)
 	return hash % SHADES;
 }
 
+/* Shortens text to its first characters and an ellipsis; to nothing when there is no room. */
+static void cut_text(struct buf *text, size_t characters)
+{
+	size_t at = 0;
+
+	for (size_t n = 0; at < text->size; at++) {
+		if ((text->data[at] & 0xc0) != 0x80 && n++ == characters)
+			break;
+	}
+	text->size = at;
+	if (at > 0)
+		buf_add_text(text, "…");
+}
+
 /* As much of the label as fits: all of it, its name, or the name cut off. */
 static void write_fitted(struct svg *s, const struct flame_frame *frame, double width_px)
 {
-	size_t room = width_px > 6 ? (size_t)((width_px - 6) / CHARACTER_PX) : 0;
-	size_t characters = 0;
-	size_t cut = 0;
+	double room_px = width_px - 6;
 	struct buf label = {0};
 
-	if (clean_text_length(frame->label) <= room) {
+	if ((double)clean_text_length(frame->label) * CHARACTER_PX <= room_px) {
 		write_xml(s, frame->label);
 		return;
 	}
 	buf_add(&label, frame->label, frame->name_length);
-	if (clean_text_length(buf_text(&label)) > room) {
-		while (cut < label.size) {
-			if ((label.data[cut] & 0xc0) != 0x80 && characters++ + 1 == room)
-				break;
-			cut++;
-		}
-		label.size = cut;
-		buf_add_text(&label, "…");
-	}
+	if ((double)clean_text_length(buf_text(&label)) * CHARACTER_PX > room_px)
+		cut_text(&label, (size_t)((room_px - ELLIPSIS_PX) / CHARACTER_PX));
 	write_xml(s, buf_text(&label));
 	buf_release(&label);
 }
@@ -135,7 +142,7 @@ static void write_box(struct svg *s, const struct flame_box *box)
 		"class=\"%c%u\"/>",
 		left_px, top_px, width_px > 3 ? width_px - 0.7 : width_px, ROW - 1,
 		flame_kind_letter(frame->kind), shade_of(frame->label));
-	if (width_px > 6 + 2 * CHARACTER_PX) {
+	if (width_px >= 6 + ELLIPSIS_PX + CHARACTER_PX) {
 		fprintf(s->to, "<text x=\"%.2f\" y=\"%u\">", left_px + 3, top_px + 13);
 		write_fitted(s, frame, width_px);
 		fputs("</text>", s->to);
@@ -255,6 +262,8 @@ static void write_head(struct svg *s, uint32_t height_px)
 		"<g id=\"head\">\n<rect class=\"back\" width=\"100%%\" height=\"%d\"/>\n"
 		"<text id=\"title\" x=\"%d\" y=\"25\">",
 		TOP - 2, MARGIN);
+	if (clean_text_length(buf_text(&title)) > TITLE_CHARACTERS)
+		cut_text(&title, TITLE_CHARACTERS);
 	write_xml(s, buf_text(&title));
 	fprintf(s->to, "</text>\n<text id=\"subtitle\" class=\"quiet\" x=\"%d\" y=\"45\">", MARGIN);
 	buf_clear(&s->text);
@@ -378,13 +387,15 @@ static int flamegraph_write(struct export *x, struct err *err)
 	struct svg s = {.to = x->to, .x = x};
 	struct frame_table frames;
 	struct call_tree tree;
+	struct leaf_table leaves;
 	uint64_t max_boxes = x->options->max_items > 0 ? x->options->max_items : MAX_BOXES;
 	uint64_t least_ns;
 	int ret;
 
 	frame_table_init(&frames, x->view, x->options->lines);
 	call_tree_init(&tree, x->view, &frames);
-	flame_graph_init(&s.graph, &frames, &tree, max_boxes);
+	leaf_table_init(&leaves, x->view, &tree);
+	flame_graph_init(&s.graph, &frames, &tree, &leaves, max_boxes);
 	note_changes(&s, &x->note);
 	least_ns = find_least(&s.graph);
 	for (size_t i = 0; i < s.graph.count; i++) {
@@ -399,6 +410,7 @@ static int flamegraph_write(struct export *x, struct err *err)
 	fputs("</svg>\n", x->to);
 	buf_release(&s.text);
 	flame_graph_release(&s.graph);
+	leaf_table_release(&leaves);
 	call_tree_release(&tree);
 	frame_table_release(&frames);
 	return ret;

@@ -27,6 +27,8 @@ struct fixture {
 	struct model_function functions[32];
 	struct model_node *nodes;
 	size_t node_capacity;
+	struct model_line lines[2];
+	struct model_native natives[4];
 	struct model_thread threads[2];
 	struct model_process process;
 	struct trace_header header;
@@ -137,6 +139,33 @@ static void fixture_release(struct fixture *f)
 	free(f->nodes);
 }
 
+/* The C functions of two lines: decode's and get's. */
+static void fixture_natives(struct fixture *f)
+{
+	static const char *const symbols[] = {"scanstring<int>", "[_json.so+0x1000]", "recv",
+					      "send"};
+
+	for (uint32_t i = 0; i < f->view.function_count; i++) {
+		if (strcmp(f->functions[i].name, "JSONDecoder.decode") == 0)
+			f->lines[0] = (struct model_line){.function = i, .line = 337};
+		else if (strcmp(f->functions[i].name, "get") == 0)
+			f->lines[1] = (struct model_line){.function = i, .line = 73};
+	}
+	for (uint32_t i = 0; i < 4; i++) {
+		f->natives[i] = (struct model_native){
+			.line = i / 2,
+			.symbol = symbols[i],
+			.module = i < 2 ? "_json.so" : "libc.so.6",
+		};
+		f->natives[i].self.native_ns = i < 2 ? (42 * MS * (i + 1)) / 3 : 0;
+		f->natives[i].self.system_ns = i < 2 ? 0 : 4 * MS;
+	}
+	f->view.lines = f->lines;
+	f->view.line_count = 2;
+	f->view.natives = f->natives;
+	f->view.native_count = 4;
+}
+
 /* A program with what makes exports go wrong: recursion, equal names, names with every special
  * character, frames that end in numbers, time without frames, times below a microsecond. */
 static void fixture_program(struct fixture *f)
@@ -173,6 +202,7 @@ static void fixture_program(struct fixture *f)
 	node = add_node(f, root, import, 1030, 12 * MS, 15 * MS, 5 * MS);
 	add_wait(f, node, TRACE_WAIT_GIL, 30 * MS);
 	add_node(f, node, module, 2, 3 * MS, 0, 0);
+	fixture_natives(f);
 }
 
 /* --- running an exporter ------------------------------------------------------------------ */
@@ -402,6 +432,7 @@ START_TEST(flame_boxes_cover_the_total)
 	enum model_weight weight = _i & 1 ? MODEL_WALL : MODEL_CPU;
 	struct frame_table frames;
 	struct call_tree tree;
+	struct leaf_table leaves;
 	struct flame_graph graph;
 	struct fixture f;
 	uint64_t total_ns;
@@ -413,7 +444,8 @@ START_TEST(flame_boxes_cover_the_total)
 	total_ns = metrics_weight(&f.view.total, weight);
 	frame_table_init(&frames, &f.view, false);
 	call_tree_init(&tree, &f.view, &frames);
-	flame_graph_init(&graph, &frames, &tree, limits[_i / 2]);
+	leaf_table_init(&leaves, &f.view, &tree);
+	flame_graph_init(&graph, &frames, &tree, &leaves, limits[_i / 2]);
 	ck_assert_uint_eq(graph.boxes[0].total_ns, total_ns);
 	for (size_t i = 0; i < graph.count; i++) {
 		self_ns += graph.boxes[i].self_ns;
@@ -424,6 +456,7 @@ START_TEST(flame_boxes_cover_the_total)
 	ck_assert_uint_eq(self_ns, total_ns);
 	ck_assert_uint_eq(kind_ns, total_ns);
 	flame_graph_release(&graph);
+	leaf_table_release(&leaves);
 	call_tree_release(&tree);
 	frame_table_release(&frames);
 	fixture_release(&f);
