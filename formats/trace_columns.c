@@ -14,36 +14,43 @@
 
 #include "formats/base/banned.h"
 
-static int64_t floor_div(int64_t value, int64_t by)
+/* Ticks given out after the next event: as many as wanted if the sum stays within a tick of what
+ * was measured, else what rounds it down; never fewer than before. */
+static uint64_t next_total(uint64_t before, uint64_t wanted, uint64_t measured_ns, uint64_t tick_ns)
 {
-	return value >= 0 ? value / by : -((-value + by - 1) / by);
+	uint64_t total = measured_ns / tick_ns;
+
+	if (wanted == total + 1 && measured_ns % tick_ns)
+		total = wanted;
+	return total > before ? total : before;
 }
 
 void trace_clock_add(struct trace_clock *clock, uint64_t tick_ns, uint64_t time_ns,
 		     uint64_t wall_ns, uint64_t cpu_ns, struct trace_row *row)
 {
+	uint64_t time = time_ns / tick_ns;
+	uint64_t wanted = wall_ns / tick_ns;
 	uint64_t wall;
-	int64_t cpu;
+	uint64_t cpu;
 
-	/* Starting in step with the time column makes both round at the same moments, and the
-	 * prediction of wall from time hits. */
-	if (!clock->started) {
-		clock->wall_ns = (time_ns - wall_ns) % tick_ns;
-		if (wall_ns > time_ns)
-			clock->wall_ns = 0;
-	}
+	/* Both freedoms make columns of zeros: wall time that is what the time column predicts, and
+	 * CPU time that is all of it but what was really spent off the processor. */
+	if (clock->started)
+		wanted = clock->wall + time - clock->time;
 	clock->started = true;
+	clock->time = time;
 	clock->wall_ns += wall_ns;
-	clock->off_ns += (int64_t)(wall_ns - cpu_ns);
-	wall = clock->wall_ns / tick_ns;
-	cpu = (int64_t)wall - floor_div(clock->off_ns, (int64_t)tick_ns);
-	if (cpu < (int64_t)clock->cpu)
-		cpu = (int64_t)clock->cpu; /* one tick early: the next event makes up for it */
-	row->time = time_ns / tick_ns;
+	clock->cpu_ns += cpu_ns;
+	wall = next_total(clock->wall, wanted, clock->wall_ns, tick_ns);
+	wanted = wall;
+	if (clock->wall_ns > clock->cpu_ns)
+		wanted -= (clock->wall_ns - clock->cpu_ns) / tick_ns;
+	cpu = next_total(clock->cpu, wanted, clock->cpu_ns, tick_ns);
+	row->time = time;
 	row->wall = wall - clock->wall;
-	row->cpu = (uint64_t)cpu - clock->cpu;
+	row->cpu = cpu - clock->cpu;
 	clock->wall = wall;
-	clock->cpu = (uint64_t)cpu;
+	clock->cpu = cpu;
 }
 
 void trace_rows_sort(struct trace_row *rows, size_t count, struct trace_row *scratch)

@@ -30,9 +30,10 @@ struct trace_row {
 /* One thread's clocks: what was measured and what of it went out in ticks. */
 struct trace_clock {
 	bool started;
-	uint64_t wall_ns; /* sum, plus the first event's start within its tick */
-	int64_t off_ns;   /* sum of wall minus CPU */
-	uint64_t wall;    /* ticks given out */
+	uint64_t time; /* tick of the last event */
+	uint64_t wall_ns;
+	uint64_t cpu_ns;
+	uint64_t wall; /* ticks given out */
 	uint64_t cpu;
 };
 
