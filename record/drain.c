@@ -493,12 +493,18 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 	if (record->flags & RING_SAMPLE_UNWALKED)
 		flags |= TRACE_SAMPLE_UNWALKED;
 	flags |= class_flags[record->flags >> RING_SAMPLE_CLASS_SHIFT & 3];
-	if (!thread->sampled)
-		flags |= TRACE_SAMPLE_FIRST;
-	thread->sampled = true;
 
 	event = new_event(dt);
-	event->type = EVENT_SAMPLE;
+	if (record->flags & RING_SAMPLE_BLOCKED) {
+		/* Taking that for a sample would charge the waiting line for what ran before. */
+		event->type = EVENT_LOOK;
+		event->kind = TRACE_WAIT_OTHER;
+	} else {
+		event->type = EVENT_SAMPLE;
+		if (!thread->sampled)
+			flags |= TRACE_SAMPLE_FIRST;
+		thread->sampled = true;
+	}
 	event->time_ns = record->time_ns;
 	event->cpu_ns = record->cpu_ns;
 	event->slot = record->record.slot;

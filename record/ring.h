@@ -47,7 +47,8 @@ struct ring_slot {
 	uint64_t start_ns; /* CLOCK_MONOTONIC */
 	uint32_t main;
 	_Atomic uint32_t cost_ns; /* what the last capture took: deep stacks are asked less often */
-	uint32_t reserved[6];
+	_Atomic uint64_t asked_cpu_ns; /* what the scheduler had booked for the thread when asked */
+	uint32_t reserved[4];
 };
 _Static_assert(sizeof(struct ring_slot) == 64, "ring_slot changed size");
 
@@ -126,6 +127,7 @@ enum ring_sample_flag {
 	RING_SAMPLE_GC = 1 << 2,
 	RING_SAMPLE_UNWALKED = 1 << 3,
 	RING_SAMPLE_TRUNCATED = 1 << 4,
+	RING_SAMPLE_BLOCKED = 1 << 5, /* it did not run: it waited, or was about to go on */
 	RING_SAMPLE_CLASS_SHIFT = 8, /* two bits: enum opcode_class of the leaf instruction */
 };
 

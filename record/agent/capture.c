@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/uio.h>
 #include <time.h>
 
@@ -18,6 +19,8 @@
 #define FRAMES_FIRST 1024u
 #define FRAMES_PER_RECORD ((RING_RECORD_MAX - sizeof(struct ring_sample)) / sizeof(struct ring_frame))
 #define CHUNKS_MAX 65536
+/* CPU time within which a thread that leaves a system call has just been woken. */
+#define WAKE_NS 25000u
 /* Reads above the interrupted stack pointer and below the stack's end need no check. */
 #define STACK_SPAN (64u << 20)
 
@@ -26,6 +29,7 @@ struct capture_thread {
 	uint32_t generation;
 	uint32_t capacity;
 	uint32_t told; /* frames in `last` */
+	uint64_t waits; /* voluntary context switches, when last asked for */
 	struct ring_frame *current;
 	struct ring_frame *last;
 };
@@ -347,6 +351,23 @@ static struct capture_thread *thread_of(unsigned slot)
 	return t;
 }
 
+/* Of a thread that leaves a system call: was it asked when it was ready to go on after a wait, but
+ * not yet on a processor? Then it has hardly used any CPU since, and it has waited of its own accord
+ * (unlike one that had to make room, perhaps for the sampler itself). */
+static bool was_just_woken(unsigned slot, uint64_t cpu_ns)
+{
+	struct capture_thread *t = agent.threads[slot];
+	struct rusage usage;
+	bool waited;
+
+	if (!t || cpu_syscall(SYS_getrusage, RUSAGE_THREAD, &usage))
+		return false;
+	waited = t->waits != (uint64_t)usage.ru_nvcsw;
+	t->waits = (uint64_t)usage.ru_nvcsw;
+	return waited && cpu_ns - atomic_load_explicit(&agent.slots[slot].asked_cpu_ns,
+						       memory_order_relaxed) < WAKE_NS;
+}
+
 static void capture(unsigned slot, const ucontext_t *context)
 {
 	struct ring_slot *shared = &agent.slots[slot];
@@ -363,6 +384,8 @@ static void capture(unsigned slot, const ucontext_t *context)
 	if (cpu_in_syscall(context)) {
 		head.flags |= RING_SAMPLE_KERNEL;
 		agent_cut_in = 1;
+		if (cpu_was_blocked(context) || was_just_woken(slot, head.cpu_ns))
+			head.flags |= RING_SAMPLE_BLOCKED;
 	}
 
 	w.thread = thread_of(slot);

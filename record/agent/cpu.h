@@ -6,6 +6,7 @@
 #ifndef SCPROF_CPU_H
 #define SCPROF_CPU_H
 
+#include <errno.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
@@ -50,6 +51,14 @@ static inline int cpu_in_syscall(const ucontext_t *context)
 	return code[0] == 0x0f && code[1] == 0x05;
 }
 
+/* Of a thread in a system call: it was blocked there, and our signal woke it. The call returns EINTR
+ * or will be restarted. */
+static inline int cpu_was_blocked(const ucontext_t *context)
+{
+	return context->uc_mcontext.gregs[REG_RAX] == -EINTR ||
+	       (uint64_t)context->uc_mcontext.gregs[REG_RCX] != cpu_pc(context);
+}
+
 #elif defined(__aarch64__)
 
 static inline long cpu_syscall6(long number, long a, long b, long c, long d, long e, long f)
@@ -84,6 +93,12 @@ static inline int cpu_in_syscall(const ucontext_t *context)
 	const uint32_t *pc = (const uint32_t *)cpu_pc(context);
 
 	return pc[-1] == 0xd4000001u || pc[0] == 0xd4000001u; /* svc #0 */
+}
+
+static inline int cpu_was_blocked(const ucontext_t *context)
+{
+	return (long)context->uc_mcontext.regs[0] == -EINTR ||
+	       *(const uint32_t *)cpu_pc(context) == 0xd4000001u;
 }
 
 #else
