@@ -111,7 +111,7 @@ static uint32_t frame_of(struct frame_table *t, const struct model_view *view,
 			 const struct model_node *node, bool by_line)
 {
 	const struct model_function *function;
-	int32_t line;
+	int32_t line = 0;
 	uint64_t key;
 	uint32_t frame;
 
