@@ -15,7 +15,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -290,7 +289,7 @@ def snakeviz_shows_the_table(suite):
                     if key[2] == "parse" and key[0].endswith("demo.py"))
         assert "%.4g" % (want / 1e9) in row.split(), (row, want)
     finally:
-        server.send_signal(signal.SIGINT)
+        server.terminate()
         server.wait(timeout=30)
 
 
