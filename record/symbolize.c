@@ -5,6 +5,8 @@
  * most of the loop into a part without a symbol; it is the largest function of the executable, and
  * its unwind entry says where it lies. Builds with tail calls have one function per instruction.
  */
+#include <dlfcn.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "formats/base/banned.h"
@@ -22,18 +24,42 @@ static bool is_eval(const char *name)
 	       strncmp(name, TAIL_CALL_PREFIX, strlen(TAIL_CALL_PREFIX)) == 0;
 }
 
+typedef char *(*demangle_fn)(const char *, char *, size_t *, int *);
+
+/* The C++ runtime reads its own names; where it is not installed they stay as they are. */
+static demangle_fn find_demangler(void)
+{
+	static demangle_fn demangle;
+	static bool looked;
+	void *library;
+
+	if (!looked) {
+		looked = true;
+		library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_LOCAL);
+		if (library)
+			*(void **)&demangle = dlsym(library, "__cxa_demangle");
+	}
+	return demangle;
+}
+
 static void add_symbol(struct trace_writer *writer, uint32_t module, uint64_t start, uint64_t size,
 		       const char *name, enum trace_symbol_kind kind)
 {
+	demangle_fn demangle = strncmp(name, "_Z", 2) == 0 ? find_demangler() : NULL;
+	int status = -1;
+	char *readable = demangle ? demangle(name, NULL, NULL, &status) : NULL;
 	struct trace_symbol symbol = {
 		.module = module,
 		.start = start,
 		.size = size,
-		.name = { name, strlen(name) },
 		.kind = kind,
 	};
 
+	if (readable && status == 0)
+		name = readable;
+	symbol.name = (struct trace_text){ name, strlen(name) };
 	trace_writer_symbol(writer, &symbol);
+	free(readable);
 }
 
 static void symbolize_module(struct trace_writer *writer, uint32_t id, const struct trace_module *module)
