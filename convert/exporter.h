@@ -34,6 +34,7 @@ struct export
 	void *events;    /* from events_new, or NULL */
 	FILE *to;        /* write errors stay in it */
 	struct buf note; /* a sentence when something was put together or left out */
+	bool over_limit; /* because of max_items or the format's own limit */
 };
 
 struct exporter {

@@ -397,6 +397,7 @@ static int flamegraph_write(struct export *x, struct err *err)
 	leaf_table_init(&leaves, x->view, &tree);
 	flame_graph_init(&s.graph, &frames, &tree, &leaves, max_boxes);
 	note_changes(&s, &x->note);
+	x->over_limit = s.graph.dropped > 0;
 	least_ns = find_least(&s.graph);
 	for (size_t i = 0; i < s.graph.count; i++) {
 		const struct flame_box *box = &s.graph.boxes[i];

@@ -253,7 +253,8 @@ static int convert(const struct options *o, const struct exporter *exporter, cha
 	if (export_file_finish(&file, err) < 0)
 		goto out;
 	if (x.note.size > 0)
-		log_note("%s (--max-samples decides)", buf_text(&x.note));
+		log_note("%s%s", buf_text(&x.note),
+			 x.over_limit ? " (--max-samples sets the limit)" : "");
 	log_verbose("wrote %s (%s)", o->output, exporter->name);
 	ret = 0;
 out:

@@ -334,6 +334,7 @@ static int speedscope_write(struct export *x, struct err *err)
 	call_tree_init(&s->tree, x->view, &s->frames);
 	timeline_finish(s->timeline, x->view, &s->tree, max_runs);
 	note_changes(s, &x->note);
+	x->over_limit = s->timeline->window_ns > 0;
 	write_file(s);
 	call_tree_release(&s->tree);
 	frame_table_release(&s->frames);

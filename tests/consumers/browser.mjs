@@ -7,14 +7,15 @@
 //     node browser.mjs svg FILE [--png FILE] [--search RE]
 //     node browser.mjs page URL [--png FILE]
 //
-// NODE_ROOT is the folder with node_modules.
+// NODE_ROOT is the folder with node_modules, build/consumers/node by default.
 import fs from "node:fs";
 import http from "node:http";
 import path from "node:path";
 import { createRequire } from "node:module";
 import { pathToFileURL } from "node:url";
 
-const root = path.resolve(process.env.NODE_ROOT);
+const root = path.resolve(process.env.NODE_ROOT ||
+	new URL("../../build/consumers/node", import.meta.url).pathname);
 const require = createRequire(path.join(root, "x.js"));
 const { chromium } = require("playwright-core");
 const chrome = process.env.CHROMIUM || "/usr/bin/chromium";

@@ -8,7 +8,8 @@ import fs from "node:fs";
 import path from "node:path";
 import { createRequire } from "node:module";
 
-const root = path.resolve(process.env.NODE_ROOT);
+const root = path.resolve(process.env.NODE_ROOT ||
+	new URL("../../build/consumers/node", import.meta.url).pathname);
 const require = createRequire(path.join(root, "x.js"));
 const Ajv = require("ajv");
 const schema = JSON.parse(fs.readFileSync(
