@@ -10,7 +10,7 @@ import signal
 import sys
 import tempfile
 
-rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 400
+rounds = int(sys.argv[1]) if len(sys.argv) > 1 else 1200
 
 
 def work():

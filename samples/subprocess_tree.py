@@ -9,7 +9,7 @@ import subprocess
 import sys
 
 level = int(sys.argv[1]) if len(sys.argv) > 1 else 0
-rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 400
+rounds = int(sys.argv[2]) if len(sys.argv) > 2 else 900
 
 
 def work():

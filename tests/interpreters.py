@@ -65,11 +65,14 @@ def _site_with(interpreter, module, build):
     environment = {**os.environ, "PYTHONPATH": folder}
     if interpreter.run("-c", "import " + module, env=environment).returncode == 0:
         return folder, None
+    # Its own pip, or that of the Python that runs this.
+    pip = [interpreter.path, "-m", "pip"] if interpreter.has_module("pip") else \
+        [sys.executable, "-m", "pip", "--python", interpreter.path]
     try:
-        pip = interpreter.run(
-            "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input",
-            "--only-binary", ":all:", "--retries", "1", "--timeout", "20", "--target", folder,
-            module, timeout=600)
+        pip = subprocess.run(
+            [*pip, "install", "--quiet", "--disable-pip-version-check", "--no-input",
+             "--only-binary", ":all:", "--retries", "1", "--timeout", "20", "--target", folder,
+             module], capture_output=True, timeout=600)
     except subprocess.TimeoutExpired:
         return None, "%s is not installed, and pip took too long" % module
     if pip.returncode == 0 and interpreter.run(

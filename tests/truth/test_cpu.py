@@ -125,6 +125,9 @@ def test_numpy_kernel_is_native(interpreter, recorded, at_least, mark):
 
 @pytest.mark.parametrize("mark", ["slice", "sorted", "add", "compare"])
 def test_list_work_is_native(interpreter, recorded, at_least, mark):
+    if mark == "slice" and interpreter.version >= (3, 14):
+        # Its machine code is a part of the bytecode loop's: nothing tells them apart.
+        pytest.skip("slicing lists is an instruction of its own from 3.14 on")
     profile = recorded(interpreter, "list_reverse.py").profile()
     line = profile.marked(sample("list_reverse.py"), mark)
     at_least(line.share("native_ns"), 0.9, line, "native")
