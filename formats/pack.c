@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "formats/base/xalloc.h"
+#include "formats/pack_halves.h"
 #include "trace.pb-c.h"
 
 #include "formats/base/banned.h"
@@ -19,6 +20,16 @@
 /* Sets a column that may be left out. */
 #define COLUMN(message, field, from) \
 	((message)->field = (from)->field, (message)->n_##field = (from)->field ? (from)->count : 0)
+
+/* The same for a column in halves, and the way back. */
+#define HALVES(message, field, from, bits)                                                   \
+	(SET(message, field,                                                                 \
+	     binary(halves_low_##bits(arena, (from)->field, (from)->count), (from)->count)), \
+	 (message)->field##_high = halves_high_##bits(arena, (from)->field, (from)->count),  \
+	 (message)->n_##field##_high = (message)->field##_high ? (from)->count : 0)
+#define JOIN(message, field, count, bits, to)                                  \
+	halves_join_##bits(arena, (message)->field.data, (message)->field.len, \
+			   (message)->field##_high, (message)->n_##field##_high, count, to)
 
 /* --- packing --- */
 
@@ -59,6 +70,11 @@ static void *message_list(struct arena *arena, size_t count, size_t size, void *
 	return messages;
 }
 
+/* Sets a list of messages; its value is the array of them. */
+#define LIST(arena, message, field, count) \
+	((message)->n_##field = (count),   \
+	 message_list(arena, count, sizeof(**(message)->field), &(message)->field))
+
 static void add_item(const Scprof__Item *item, struct buf *out)
 {
 	size_t size = scprof__item__get_packed_size(item);
@@ -82,14 +98,12 @@ void pack_header(const struct trace_header *header, struct buf *out)
 	SET(&message, cpu_count, header->cpu_count);
 	message.n_command = header->command_count;
 	message.command = binary_list(&arena, header->command, header->command_count);
-	message.has_directory = header->directory.size > 0;
-	message.directory = binary(header->directory.data, header->directory.size);
+	SET(&message, directory, binary(header->directory.data, header->directory.size));
 	SET(&message, rate_hz, header->rate_hz);
 	SET(&message, wall, header->wall);
 	SET(&message, source, header->source);
 	SET(&message, tick_ns, header->tick_ns);
-	message.has_options = header->options.size > 0;
-	message.options = binary(header->options.data, header->options.size);
+	SET(&message, options, binary(header->options.data, header->options.size));
 	item.header = &message;
 	add_item(&item, out);
 	arena_release(&arena);
@@ -97,10 +111,8 @@ void pack_header(const struct trace_header *header, struct buf *out)
 
 static void pack_codes(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Code *codes;
+	Scprof__Code *codes = LIST(arena, out, codes, block->code_count);
 
-	out->n_codes = block->code_count;
-	codes = message_list(arena, block->code_count, sizeof(*codes), &out->codes);
 	for (size_t i = 0; i < block->code_count; i++) {
 		const struct trace_code *code = &block->codes[i];
 
@@ -140,17 +152,14 @@ static void pack_nodes(struct arena *arena, const struct pack_block *block, Scpr
 
 static void pack_modules(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Module *modules;
+	Scprof__Module *modules = LIST(arena, out, modules, block->module_count);
 
-	out->n_modules = block->module_count;
-	modules = message_list(arena, block->module_count, sizeof(*modules), &out->modules);
 	for (size_t i = 0; i < block->module_count; i++) {
 		const struct trace_module *module = &block->modules[i];
 
 		scprof__module__init(&modules[i]);
 		SET(&modules[i], path, binary(module->path.data, module->path.size));
-		modules[i].has_build_id = module->build_id_size > 0;
-		modules[i].build_id = binary(module->build_id, module->build_id_size);
+		SET(&modules[i], build_id, binary(module->build_id, module->build_id_size));
 		SET(&modules[i], role, module->role);
 	}
 }
@@ -177,10 +186,8 @@ static void pack_pcs(struct arena *arena, const struct pack_block *block, Scprof
 
 static void pack_processes(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Process *processes;
+	Scprof__Process *processes = LIST(arena, out, processes, block->process_count);
 
-	out->n_processes = block->process_count;
-	processes = message_list(arena, block->process_count, sizeof(*processes), &out->processes);
 	for (size_t i = 0; i < block->process_count; i++) {
 		const struct trace_process *process = &block->processes[i];
 		Scprof__Process *to = &processes[i];
@@ -206,10 +213,8 @@ static void pack_processes(struct arena *arena, const struct pack_block *block, 
 
 static void pack_threads(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Thread *threads;
+	Scprof__Thread *threads = LIST(arena, out, threads, block->thread_count);
 
-	out->n_threads = block->thread_count;
-	threads = message_list(arena, block->thread_count, sizeof(*threads), &out->threads);
 	for (size_t i = 0; i < block->thread_count; i++) {
 		const struct trace_thread *thread = &block->threads[i];
 
@@ -232,13 +237,12 @@ static void pack_columns(struct arena *arena, const struct pack_block *block, Sc
 
 		scprof__samples__init(samples);
 		out->samples = samples;
-		samples->time = block->samples.time;
-		samples->n_time = n;
+		HALVES(samples, time, &block->samples, 64);
 		COLUMN(samples, thread, &block->samples);
 		COLUMN(samples, wall, &block->samples);
 		COLUMN(samples, off_cpu, &block->samples);
-		COLUMN(samples, node, &block->samples);
-		COLUMN(samples, pc, &block->samples);
+		HALVES(samples, node, &block->samples, 32);
+		HALVES(samples, pc, &block->samples, 32);
 		COLUMN(samples, flags, &block->samples);
 	}
 	n = block->waits.count;
@@ -259,10 +263,8 @@ static void pack_columns(struct arena *arena, const struct pack_block *block, Sc
 
 static void pack_losses(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Loss *losses;
+	Scprof__Loss *losses = LIST(arena, out, losses, block->loss_count);
 
-	out->n_losses = block->loss_count;
-	losses = message_list(arena, block->loss_count, sizeof(*losses), &out->losses);
 	for (size_t i = 0; i < block->loss_count; i++) {
 		const struct trace_loss *loss = &block->losses[i];
 
@@ -278,10 +280,8 @@ static void pack_losses(struct arena *arena, const struct pack_block *block, Scp
 static void pack_process_ends(struct arena *arena, const struct pack_block *block,
 			      Scprof__Block *out)
 {
-	Scprof__ProcessEnd *ends;
+	Scprof__ProcessEnd *ends = LIST(arena, out, process_ends, block->process_end_count);
 
-	out->n_process_ends = block->process_end_count;
-	ends = message_list(arena, block->process_end_count, sizeof(*ends), &out->process_ends);
 	for (size_t i = 0; i < block->process_end_count; i++) {
 		const struct trace_process_end *end = &block->process_ends[i];
 
@@ -299,10 +299,8 @@ static void pack_process_ends(struct arena *arena, const struct pack_block *bloc
 
 static void pack_symbols(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Symbol *symbols;
+	Scprof__Symbol *symbols = LIST(arena, out, symbols, block->symbol_count);
 
-	out->n_symbols = block->symbol_count;
-	symbols = message_list(arena, block->symbol_count, sizeof(*symbols), &out->symbols);
 	for (size_t i = 0; i < block->symbol_count; i++) {
 		const struct trace_symbol *symbol = &block->symbols[i];
 
@@ -317,10 +315,8 @@ static void pack_symbols(struct arena *arena, const struct pack_block *block, Sc
 
 static void pack_sources(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
 {
-	Scprof__Source *sources;
+	Scprof__Source *sources = LIST(arena, out, sources, block->source_count);
 
-	out->n_sources = block->source_count;
-	sources = message_list(arena, block->source_count, sizeof(*sources), &out->sources);
 	for (size_t i = 0; i < block->source_count; i++) {
 		const struct trace_source *source = &block->sources[i];
 
@@ -610,32 +606,38 @@ static bool all_fit(const size_t *lengths, size_t columns, size_t count)
 	return true;
 }
 
-static int unpack_columns(const Scprof__Block *from, struct pack_block *to)
+static int unpack_columns(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
 {
 	const Scprof__Samples *samples = from->samples;
 	const Scprof__Waits *waits = from->waits;
 
 	if (samples) {
+		const size_t n = samples->time.len;
 		const size_t lengths[] = {samples->n_thread, samples->n_wall, samples->n_off_cpu,
-					  samples->n_node,   samples->n_pc,   samples->n_flags};
+					  samples->n_flags};
 
-		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), samples->n_time))
-			return -1;
 		to->samples = (struct pack_samples){
-			samples->n_time,  samples->thread, samples->time, samples->wall,
-			samples->off_cpu, samples->node,   samples->pc,   samples->flags,
+			.count = n,
+			.thread = samples->thread,
+			.wall = samples->wall,
+			.off_cpu = samples->off_cpu,
+			.flags = samples->flags,
 		};
+		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), n) ||
+		    JOIN(samples, time, n, 64, &to->samples.time) < 0 ||
+		    JOIN(samples, node, n, 32, &to->samples.node) < 0 ||
+		    JOIN(samples, pc, n, 32, &to->samples.pc) < 0)
+			return -1;
 	}
 	if (waits) {
+		const size_t n = waits->n_time;
 		const size_t lengths[] = {waits->n_thread, waits->n_wall, waits->n_cpu,
 					  waits->n_node, waits->n_kind};
 
-		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), waits->n_time))
+		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), n))
 			return -1;
-		to->waits = (struct pack_waits){
-			waits->n_time, waits->thread, waits->time, waits->wall,
-			waits->cpu,    waits->node,   waits->kind,
-		};
+		to->waits = (struct pack_waits){n,          waits->thread, waits->time, waits->wall,
+						waits->cpu, waits->node,   waits->kind};
 	}
 	return 0;
 }
@@ -733,7 +735,7 @@ static int unpack_block(const Scprof__Block *from, struct arena *arena, struct p
 	if (!to->strings || unpack_codes(from, arena, to) < 0 ||
 	    unpack_nodes(from->nodes, arena, to) < 0 || unpack_modules(from, arena, to) < 0 ||
 	    unpack_pcs(from->pcs, arena, to) < 0 || unpack_processes(from, arena, to) < 0 ||
-	    unpack_threads(from, arena, to) < 0 || unpack_columns(from, to) < 0 ||
+	    unpack_threads(from, arena, to) < 0 || unpack_columns(from, arena, to) < 0 ||
 	    unpack_losses(from, arena, to) < 0 || unpack_process_ends(from, arena, to) < 0 ||
 	    unpack_symbols(from, arena, to) < 0 || unpack_sources(from, arena, to) < 0)
 		return -1;
@@ -777,11 +779,10 @@ int pack_unpack_index(const void *data, size_t size, struct arena *arena,
 {
 	ProtobufCAllocator allocator = {capped_alloc, capped_free, arena};
 	const Scprof__Index *index = scprof__index__unpack(&allocator, size, data);
-	size_t n;
+	size_t n = index ? index->n_offset : 0;
 
 	if (!index)
 		return err_set(err, ERR_CORRUPT, "the index is not a message");
-	n = index->n_offset;
 	if (index->n_size != n || index->n_first_time_ns != n || index->n_last_time_ns != n ||
 	    index->n_process != n || index->n_kinds != n)
 		return err_set(err, ERR_CORRUPT, "the columns of the index do not match");

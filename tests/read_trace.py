@@ -23,8 +23,9 @@ def items(path):
         at += size
 
 
-def column(values, count):
-    return values or [0] * count
+def column(values, count, high=()):
+    low = values or [0] * count
+    return [one + 256 * more for one, more in zip(low, high)] if high else low
 
 
 def main(path):
@@ -39,8 +40,9 @@ def main(path):
         rows, now, last = block.samples, block.first_time_ns // (tick_ns or 1), {}
         count = len(rows.time)
         for thread, step, wall, off, node in zip(
-                column(rows.thread, count), rows.time, column(rows.wall, count),
-                column(rows.off_cpu, count), column(rows.node, count)):
+                column(rows.thread, count), column(rows.time, count, rows.time_high),
+                column(rows.wall, count), column(rows.off_cpu, count),
+                column(rows.node, count, rows.node_high)):
             now += step
             name = strings[codes[nodes[node]].qualname].decode() if node else "(no stack)"
             cpu_ticks[name] += wall + now - last.get(thread, now) - off
