@@ -69,7 +69,8 @@ BASE_LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN))
 # The agent lives in somebody else's process: libc only, nothing exported but what it interposes,
 # no sanitizers, and no builtin that the compiler could turn into a call to a hooked function.
 AGENT_CFLAGS := $(COMMON_CFLAGS) $(WARN) -DSCPROF_AGENT $(if $(DEBUG),-O1,-O2) -g -fPIC \
-	-fvisibility=hidden -fno-builtin -fno-tree-loop-distribute-patterns \
+	-fvisibility=hidden -fno-builtin \
+	$(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
 	-ftls-model=initial-exec -fno-stack-protector -fno-omit-frame-pointer
 AGENT_LDFLAGS := -shared -Wl,-z,now -Wl,-z,defs -Wl,--hash-style=gnu
 
