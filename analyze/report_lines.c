@@ -10,6 +10,7 @@
 
 #include "formats/base/banned.h"
 
+#define WAIT_SHARE 0.05 /* of the elapsed time: such a wait is shown in any case */
 #define CONTEXT_LINES 2
 #define MAX_COLUMNS 8
 /* What source text gets at least; columns of figures give way on a narrow terminal. */
@@ -193,6 +194,17 @@ static int compare_file_names(const void *a, const void *b)
 	return strcmp(x->file->path, y->file->path);
 }
 
+/* Where the program waits for a good part of its time is worth a look also when CPU is what counts,
+ * unless the user said what to show. */
+static bool waits_long(const struct report *r, uint32_t line)
+{
+	const struct model_view *v = r->view;
+
+	return !r->options->top && r->options->min_percent < 0 &&
+	       report_line_metrics(r, &v->lines[line])->wall_ns >=
+		       (uint64_t)((double)v->duration_ns * WAIT_SHARE);
+}
+
 /* Gathers what there is to say about each line of each file. */
 static void collect(struct line_report *l)
 {
@@ -227,7 +239,8 @@ static void collect(struct line_report *l)
 				.file = &v->files[order[i].file],
 				.first = l->annotation_count,
 			};
-		annotate(l, &order[i], hot[order[i].id], &heaviest);
+		annotate(l, &order[i], hot[order[i].id] || waits_long(l->r, order[i].id),
+			 &heaviest);
 	}
 	if (l->file_count)
 		qsort(l->files, l->file_count, sizeof(*l->files),

@@ -13,8 +13,9 @@
 
 #define TOP_LINES 10
 #define TOP_FUNCTIONS 15
-#define TOP_NATIVES 10 /* lines */
-#define MOST_NATIVES 6 /* C functions of one line */
+#define TOP_NATIVES 10  /* lines */
+#define SYMBOL_WIDTH 64 /* templates of C++ go on for lines */
+#define MOST_NATIVES 6  /* C functions of one line */
 #define TOP_THREADS 10
 
 static uint64_t whole(const struct report *r)
@@ -242,7 +243,8 @@ static void native_group_rows(struct report *r, struct table *t, const struct re
 		if (shown > 0 && (shown == MOST_NATIVES || n->self.cpu_ns < whole(r) / 1000))
 			break;
 		native_row(r, t, &n->self, REPORT_STYLE_DIM);
-		table_printf(t, "  %s", n->symbol);
+		table_printf(t, "  %.*s%s", SYMBOL_WIDTH, n->symbol,
+			     strlen(n->symbol) > SYMBOL_WIDTH ? "..." : "");
 		table_printf(t, "  %s", n->symbol[0] == '[' ? "" : n->module);
 		shown++;
 	}

@@ -3,6 +3,7 @@
  * The report for a terminal: what ran, then the sections.
  */
 #include <inttypes.h>
+#include <math.h>
 #include <time.h>
 
 #include "analyze/report_tables.h"
@@ -11,6 +12,7 @@
 
 #define NS_PER_SECOND UINT64_C(1000000000)
 /* Below this share of the CPU time in the trace the header says so in colour. */
+#define LATE_MUCH 0.1 /* share of the looks that came too late */
 #define SEEN_WELL 0.95
 
 static void print_clean(const struct report *r, const char *text)
@@ -118,9 +120,15 @@ static void print_quality(const struct report *r)
 	const struct model_view *v = r->view;
 	const struct model_quality *q = &v->quality;
 	char text[FIGURE_SIZE];
+	double looks;
 
 	fprintf(r->to, "  samples  %9s   ", figure_count(text, v->total.samples));
 	fprintf(r->to, "%" PRIu32 " Hz", v->header->rate_hz);
+	/* A busy machine lets the sampler wait, too. */
+	looks = (double)v->duration_ns / 1e9 * v->header->rate_hz;
+	if ((double)q->late_ticks > looks * LATE_MUCH)
+		fprintf(r->to, " asked, %.0f on a busy machine",
+			v->header->rate_hz * (1 - fmin(1, (double)q->late_ticks / looks)));
 	if (q->cpu_seen_fraction > 0) {
 		bool poor = q->cpu_seen_fraction < SEEN_WELL;
 		double seen = q->cpu_seen_fraction > 1 ? 1 : q->cpu_seen_fraction;

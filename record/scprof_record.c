@@ -175,7 +175,7 @@ static void fill_header(struct trace_header *header, struct header_text *text,
 	header->rate_hz = (uint32_t)o->rate_hz;
 	header->wall = o->wall;
 	header->source = o->source;
-	header->tick_ns = 1000;
+	header->tick_ns = 0; /* what the format is tuned for */
 	header->options = (struct trace_text){ buf_text(&text->options), text->options.size };
 }
 
