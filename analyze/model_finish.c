@@ -34,6 +34,7 @@ void model_note_header(struct model *m, const struct trace_header *header)
 	for (size_t i = 0; i < header->command_count; i++)
 		m->command[i] = copy_text(m, &header->command[i]);
 	m->header.command = m->command;
+	m->view.command = model_command(m, m->command, header->command_count);
 }
 
 static int compare_spans(const void *a, const void *b)

@@ -65,9 +65,9 @@ static const char *python_version(struct model *m, const struct trace_process *p
 	return model_text(m, text, strlen(text));
 }
 
-static const char *process_command(struct model *m, const struct trace_process *p)
+const char *model_command(struct model *m, const struct trace_text *words, size_t count)
 {
-	char *joined = model_join_command(p->command, p->command_count);
+	char *joined = model_join_command(words, count);
 	const char *command = model_text(m, joined, strlen(joined));
 
 	free(joined);
@@ -88,7 +88,7 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 {
 	struct model *m = t->m;
 	const struct model_filter *filter = &m->options.filter;
-	const char *command = process_command(m, p);
+	const char *command = model_command(m, p->command, p->command_count);
 
 	if (!filter_match_process(filter->processes, filter->process_count, command, p->pid))
 		return;

@@ -220,6 +220,8 @@ void model_note_ends(struct model_trace *t);
 void model_note_threads(struct model_trace *t);
 /* As a shell would take it. Caller frees with free. */
 char *model_join_command(const struct trace_text *words, size_t count);
+/* The same, kept in the model. */
+const char *model_command(struct model *m, const struct trace_text *words, size_t count);
 
 /* model_classify.c: where the CPU time was spent. */
 /* Makes room for all the trace's program counters so far. */

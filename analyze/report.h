@@ -121,6 +121,8 @@ const char *report_short_path(const struct report *r, const struct model_file *f
 void report_add_place(struct buf *to, const struct report *r, const struct model_file *file,
 		      int32_t line);
 /* A process's command line, the program without its folder. */
+/* The recorded command without the folder of its program. */
+const char *report_command_of(const struct report *r);
 const char *report_short_command(const struct model_process *p);
 const char *report_version_of(const struct report *r); /* of Python; "" when not known */
 

@@ -153,15 +153,27 @@ void report_add_place(struct buf *to, const struct report *r, const struct model
 		buf_printf(to, "%s:%" PRId32, path, line);
 }
 
-const char *report_short_command(const struct model_process *p)
+static const char *without_folder(const char *command, const char *word)
 {
-	const char *slash;
+	const char *slash = strrchr(word, '/');
 
 	/* Quoting keeps a plain first word as it is. */
-	if (p->word_count == 0 || strncmp(p->command, p->words[0], strlen(p->words[0])) != 0)
-		return p->command;
-	slash = strrchr(p->words[0], '/');
-	return slash && slash[1] ? p->command + (slash + 1 - p->words[0]) : p->command;
+	if (strncmp(command, word, strlen(word)) != 0)
+		return command;
+	return slash && slash[1] ? command + (slash + 1 - word) : command;
+}
+
+const char *report_command_of(const struct report *r)
+{
+	const struct trace_header *header = r->view->header;
+
+	return header->command_count ? without_folder(r->view->command, header->command[0].data)
+				     : "(no command)";
+}
+
+const char *report_short_command(const struct model_process *p)
+{
+	return p->word_count ? without_folder(p->command, p->words[0]) : p->command;
 }
 
 const char *report_version_of(const struct report *r)

@@ -75,9 +75,7 @@ void report_markdown(struct report *r)
 		r->options->sections ? r->options->sections : REPORT_LINES | REPORT_FUNCTIONS;
 	struct buf command = {0};
 
-	if (r->view->process_count)
-		report_clean(&command, report_short_command(&r->view->processes[0]),
-			     strlen(report_short_command(&r->view->processes[0])));
+	report_clean(&command, report_command_of(r), strlen(report_command_of(r)));
 	fprintf(r->to, "## Profile\n\n```text\n%s\n```\n\n", buf_text(&command));
 	buf_release(&command);
 	print_summary(r);

@@ -191,10 +191,7 @@ static void print_header(const struct report *r)
 	const char *version = report_version_of(r);
 
 	fputs(report_style(r, REPORT_STYLE_BOLD), r->to);
-	if (v->process_count > 0)
-		print_clean(r, report_short_command(&v->processes[0]));
-	else
-		fputs("(no process)", r->to);
+	print_clean(r, report_command_of(r));
 	fprintf(r->to, "%s\n", report_style(r, REPORT_STYLE_NONE));
 	fprintf(r->to, "%s%s on ", *version ? "Python " : "Python", version);
 	print_clean(r, v->header->host);

@@ -233,11 +233,7 @@ static uint64_t find_thread_state(void)
 		return 0;
 	/* While the interpreter is taken down only the thread that does it owns its state. */
 	finalizing = *(const uint64_t *)(uintptr_t)(agent.runtime + l->runtime_finalizing);
-	if (finalizing && finalizing != own)
-		return 0;
-	if (*(const uint64_t *)(uintptr_t)(own + l->ts_thread_id) != (uint64_t)pthread_self())
-		return 0;
-	return own;
+	return finalizing && finalizing != own ? 0 : own;
 }
 
 static uint32_t interpreter_flags(uint64_t ts)

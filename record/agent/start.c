@@ -321,10 +321,18 @@ void agent_start(const void *anchor)
 	}
 	runtime = find_symbol(handle, "_PyRuntime");
 	*(void **)&get_version = find_symbol(handle, "Py_GetVersion");
-	if (!runtime || !get_version)
+	if (!get_version)
 		return; /* not a Python: nothing to do, nothing to say */
-
 	build = get_version();
+	if (!runtime) { /* up to 3.6 */
+		char text[128];
+
+		snprintf(text, sizeof(text),
+			 "Python %.*s is older than 3.9, the oldest version that scprof knows",
+			 (int)strcspn(build, " "), build);
+		refuse(text);
+		return;
+	}
 	version_number = find_symbol(handle, "Py_Version");
 	if (version_number) {
 		hex = (uint32_t)*version_number;
