@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The standard library's own tests end under recording exactly as they do alone."""
 
+import concurrent.futures
 import os
 import re
 import subprocess
@@ -41,38 +42,60 @@ def names_of(different):
             yield where if where.endswith("." + test) else where + "." + test
 
 
-def compare(tools, interpreter, module, tmp_path):
-    package = interpreter.run("-c", "import " + module)
-    if package.returncode:
-        pytest.skip("this interpreter comes without " + module)
-    command = [interpreter.path, "-m", "unittest", "-v"]
-    recorder = [tools.recorder, "-q", "-o", str(tmp_path / "t.trace"), "--"]
-    alone_status, alone_text = run(command + [module], tmp_path)
-    alone = outcomes(alone_text)
+def commands(tools, interpreter, trace):
+    alone = [interpreter.path, "-m", "unittest", "-v"]
+    return alone, [tools.recorder, "-q", "-o", str(trace), "--", *alone]
+
+
+def compare(tools, interpreter, module, tmp_path, results):
+    """results: what run() returned for the module alone and recorded."""
+    (alone_status, alone_text), (status, text) = results
+    alone, recorded = outcomes(alone_text), outcomes(text)
     assert len(alone) > 20, alone_text[-2000:]
-    status, text = run(recorder + command + [module], tmp_path)
-    recorded = outcomes(text)
     different = {name: (alone.get(name), recorded.get(name)) for name in {**alone, **recorded}
                  if alone.get(name) != recorded.get(name)}
     # A test that fails only at times does so without us, too: it counts when it fails again.
+    by_itself, under = commands(tools, interpreter, tmp_path / "again.trace")
     still = {}
     for name in names_of(different):
-        again = [run(recorder + command + [name], tmp_path) for _ in range(2)]
-        if any(code for code, _ in again) and run(command + [name], tmp_path)[0] == 0:
+        again = [run(under + [name], tmp_path) for _ in range(2)]
+        if any(code for code, _ in again) and run(by_itself + [name], tmp_path)[0] == 0:
             still[name] = again[-1][1][-1500:]
     assert not still, "\n".join("%s:\n%s" % pair for pair in still.items())
     if not different:
         assert (status != 0) == (alone_status != 0), text[-2000:]
     assert len(recorded) >= 0.98 * len(alone)
-    assert tools.analyze(tmp_path / "t.trace").returncode == 0
 
 
-@pytest.mark.parametrize("module", QUICK)
-def test_quick_module(tools, interpreter, tmp_path, module):
-    compare(tools, interpreter, module, tmp_path)
+def start(pool, tools, interpreter, module, tmp_path):
+    """Both runs of a module, each in a folder of its own; they end as futures."""
+    if interpreter.run("-c", "import " + module).returncode:
+        return None
+    trace = tmp_path / (module + ".trace")
+    runs = []
+    for name, command in zip(("alone", "recorded"), commands(tools, interpreter, trace)):
+        folder = tmp_path / (module + "." + name)
+        folder.mkdir()
+        runs.append(pool.submit(run, command + [module], folder))
+    return trace, runs
+
+
+def check(tools, interpreter, modules, tmp_path):
+    # At the same time: these tests mostly wait.
+    with concurrent.futures.ThreadPoolExecutor(2 * len(modules)) as pool:
+        started = {module: start(pool, tools, interpreter, module, tmp_path) for module in modules}
+    found = {module: pair for module, pair in started.items() if pair}
+    if not found:
+        pytest.skip("this interpreter comes without the standard library's tests")
+    for module, (trace, runs) in found.items():
+        compare(tools, interpreter, module, tmp_path, [each.result() for each in runs])
+        assert tools.analyze(trace).returncode == 0
+
+
+def test_quick_modules(tools, interpreter, tmp_path):
+    check(tools, interpreter, QUICK, tmp_path)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("module", LONG)
-def test_long_module(tools, interpreter, tmp_path, module):
-    compare(tools, interpreter, module, tmp_path)
+def test_long_modules(tools, interpreter, tmp_path):
+    check(tools, interpreter, LONG, tmp_path)
