@@ -134,7 +134,6 @@ enum trace_sample_flag {
 	TRACE_SAMPLE_CALL_C = 1 << 6,      /* a call known to go to C */
 	TRACE_SAMPLE_CALL_PYTHON = 1 << 7, /* a call known to go to Python */
 	TRACE_SAMPLE_CALL = 1 << 8,        /* a call to something not known */
-	TRACE_SAMPLE_LATE = 1 << 9,        /* taken long after it was asked for */
 };
 
 /* A running thread. cpu_ns and wall_ns are measured since the thread's last event of any kind; what

@@ -84,7 +84,7 @@ struct drain_target {
 	size_t pending_count, pending_capacity;
 	struct module_map *modules;
 	uint64_t base_cpu_ns; /* the process's CPU before this program */
-	uint64_t lost, unwalked, missed;
+	uint64_t lost, unwalked, missed, slotless;
 	struct event *events;
 	size_t event_count, event_capacity;
 	/* Ends of threads wait for one pass: the sampler still has to close the thread's last wait. */
@@ -492,6 +492,8 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 		flags |= TRACE_SAMPLE_GC;
 	if (record->flags & RING_SAMPLE_UNWALKED)
 		flags |= TRACE_SAMPLE_UNWALKED;
+	if (record->flags & RING_SAMPLE_TRUNCATED)
+		flags |= TRACE_SAMPLE_TRUNCATED;
 	flags |= class_flags[record->flags >> RING_SAMPLE_CLASS_SHIFT & 3];
 
 	event = new_event(dt);
@@ -744,6 +746,8 @@ static void write_losses(struct drain *d, struct target *t)
 	struct drain_target *dt = t->drained;
 	uint64_t lost = atomic_load_explicit(&t->ring->lost, memory_order_relaxed);
 	uint64_t unwalked = atomic_load_explicit(&t->ring->unwalked, memory_order_relaxed);
+	uint64_t slotless =
+		atomic_load_explicit(&t->ring->threads_without_slot, memory_order_relaxed);
 
 	if (lost > dt->lost) {
 		write_loss(d, t, TRACE_LOSS_RING_FULL, lost - dt->lost);
@@ -754,6 +758,11 @@ static void write_losses(struct drain *d, struct target *t)
 		write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked - dt->unwalked);
 		d->totals.unwalked += unwalked - dt->unwalked;
 		dt->unwalked = unwalked;
+	}
+	/* More threads at once than the region has slots: they are never asked. */
+	if (slotless > dt->slotless) {
+		dt->missed += slotless - dt->slotless;
+		dt->slotless = slotless;
 	}
 	write_loss(d, t, TRACE_LOSS_MISSED, dt->missed);
 	d->totals.missed += dt->missed;

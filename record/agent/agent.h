@@ -62,6 +62,7 @@ struct agent {
 };
 
 extern struct agent agent;
+extern _Thread_local uint32_t agent_tid; /* of a thread that claimed a slot, else 0 */
 
 #define AGENT_SIGNAL_STACK (64u << 10)
 #define AGENT_EXPORT __attribute__((visibility("default")))

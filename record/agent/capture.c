@@ -44,6 +44,7 @@ struct walk {
 	uint64_t last_code;  /* the code object of the frame taken last, and its entry */
 	struct code_entry last_entry;
 	bool no_room;
+	bool truncated;
 	/* guarded versions: memory that is known to be there */
 	uint64_t stack_low, stack_high;
 	uint64_t chunk, chunk_end;
@@ -183,8 +184,10 @@ static int take_frame(void *arg, uint64_t frame, uint64_t code, int64_t instr, i
 	}
 	if (offset < -2 || offset >= (int64_t)w->last_entry.code_bytes)
 		return -1;
-	if (w->count == t->capacity && !grow(t))
+	if (w->count == t->capacity && !grow(t)) {
+		w->truncated = true;
 		return -1;
+	}
 	if (w->count == 0)
 		w->leaf_instr = (uint64_t)instr;
 	t->current[w->count++] = (struct ring_frame){ w->last_entry.id, (int32_t)offset };
@@ -404,7 +407,9 @@ static void capture(unsigned slot, const ucontext_t *context)
 			} else {
 				ret = walk_plain(&w);
 			}
-			if (ret) {
+			if (ret && w.truncated) {
+				head.flags |= RING_SAMPLE_TRUNCATED;
+			} else if (ret) {
 				w.count = 0;
 				if (!w.no_room) {
 					head.flags |= RING_SAMPLE_UNWALKED;
@@ -426,6 +431,13 @@ static void capture(unsigned slot, const ucontext_t *context)
 	atomic_store_explicit(&shared->answered, head.request, memory_order_release);
 }
 
+/* A thread that ended and gave its slot away may still get a signal meant for it. */
+static bool owns_slot(unsigned slot)
+{
+	return atomic_load_explicit(&agent.slots[slot].tid, memory_order_relaxed) ==
+	       (agent_tid ? agent_tid : (uint32_t)cpu_syscall(SYS_gettid));
+}
+
 void capture_handler(int signo, siginfo_t *info, void *context)
 {
 	int saved_errno = errno;
@@ -434,7 +446,7 @@ void capture_handler(int signo, siginfo_t *info, void *context)
 	if (info->si_code != SI_QUEUE || value >> 16 != (unsigned)(RING_MAGIC & 0x7fff) ||
 	    (value & 0xffff) >= RING_SLOTS)
 		signal_forward(signo, info, context);
-	else if (atomic_load_explicit(&agent.live, memory_order_acquire))
+	else if (atomic_load_explicit(&agent.live, memory_order_acquire) && owns_slot(value & 0xffff))
 		capture(value & 0xffff, context);
 	errno = saved_errno;
 }

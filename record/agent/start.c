@@ -22,6 +22,7 @@
 #include "record/python/opcode_class.h"
 
 struct agent agent;
+_Thread_local uint32_t agent_tid;
 
 extern char **environ;
 extern void *__libc_stack_end;
@@ -183,6 +184,7 @@ int agent_claim_slot(bool main_thread)
 							      memory_order_relaxed))
 			;
 		/* Paired with the sampler's look at the slots. */
+		agent_tid = tid;
 		atomic_store_explicit(&slot->tid, tid, memory_order_release);
 		return (int)i;
 	}
