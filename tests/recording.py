@@ -24,6 +24,12 @@ def marked_line(path, mark):
     return numbers[0]
 
 
+def mind_signals():
+    """In a child before exec: what a background job ignores, a program at a terminal does not."""
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
+
+
 class Tools:
     def __init__(self, build):
         self.build = build
@@ -39,7 +45,7 @@ class Tools:
         popen.setdefault("stderr", subprocess.PIPE)
         popen.setdefault("text", True)
         process = subprocess.Popen([self.recorder, *options, "--", *command],
-                                   start_new_session=True, **popen)
+                                   start_new_session=True, preexec_fn=mind_signals, **popen)
         self.started.append(process)
         return process
 

@@ -12,6 +12,8 @@ import time
 
 import pytest
 
+from recording import mind_signals
+
 LOOP = """\
 import os, signal, sys, time
 print("ready", os.getpid(), flush=True)
@@ -75,11 +77,14 @@ except KeyboardInterrupt:
 """
     pid, terminal = pty.fork()
     if pid == 0:
+        mind_signals()
         os.execv(tools.recorder, [tools.recorder, "-o", str(trace), "--", python.path, "-c",
                                   program])
     output = b""
     sent = False
+    end = time.monotonic() + 60
     while True:
+        assert time.monotonic() < end, output
         readable, _, _ = select.select([terminal], [], [], 60)
         assert readable, output
         try:
