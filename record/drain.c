@@ -838,8 +838,10 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 		cap_looks(dt, event);
 	}
 	dt->end_count -= ends;
-	memmove(dt->ends, dt->ends + ends, dt->end_count * sizeof(*dt->ends));
-	qsort(dt->events, dt->event_count, sizeof(*dt->events), by_time);
+	if (dt->end_count)
+		memmove(dt->ends, dt->ends + ends, dt->end_count * sizeof(*dt->ends));
+	if (dt->event_count)
+		qsort(dt->events, dt->event_count, sizeof(*dt->events), by_time);
 	for (size_t i = 0; i < dt->event_count; i++)
 		write_event(d, t, &dt->events[i]);
 	retire_threads(d, t);
