@@ -37,6 +37,10 @@ def cell(value, form="%.2f"):
     return "-" if value is None else form % value
 
 
+def megabytes(value, less):
+    return None if value is None or less is None else (value - less) / 2**20
+
+
 def table(header, rows):
     print("| " + " | ".join(header) + " |")
     print("|" + "|".join("---" if i == 0 else "---:" for i in range(len(header))) + "|")
@@ -74,8 +78,8 @@ def report_workload(name, runs, configurations, commands):
     base = runs[None]
     base_wall, base_cpu = median([each.wall for each in base]), median([each.cpu for each in base])
     base_rss = median([each.peak_rss for each in base])
-    print("### %s: %.2f s, %.2f s of CPU, %.0f MB\n" % (
-        name, base_wall, base_cpu, base_rss / 2**20))
+    print("### %s: %.2f s, %.2f s of CPU%s\n" % (
+        name, base_wall, base_cpu, ", %.0f MB" % (base_rss / 2**20) if base_rss else ""))
     rows = []
     for each in configurations:
         found = runs.get(each.label)
@@ -91,7 +95,7 @@ def report_workload(name, runs, configurations, commands):
             each.label, cell(median([one.wall for one in found]) / base_wall, "%.3f"),
             "%.3f-%.3f" % (min(pairs), max(pairs)),
             cell(median([one.cpu for one in found]) - base_cpu, "%.3f"),
-            cell((median([one.peak_rss for one in found]) - base_rss) / 2**20, "%.1f"),
+            cell(megabytes(median([one.peak_rss for one in found]), base_rss), "%.1f"),
             cell(samples, "%.0f"), cell(samples / asked * 100 if samples and asked else None,
                                         "%.0f %%"),
             cell(median([one.missed for one in readings]), "%.0f"),
@@ -156,7 +160,7 @@ def report_readers(options, build, folder):
             cpu = median([one.cpu for one in runs])
             rows.append([label, cell(median([one.wall for one in runs])), cell(cpu),
                          cell(count / cpu / 1e6, "%.1f"),
-                         cell(median([one.peak_rss for one in runs]) / 2**20, "%.0f"),
+                         cell(megabytes(median([one.peak_rss for one in runs]), 0), "%.0f"),
                          cell(os.path.getsize(out) / 2**20, "%.1f")])
             os.remove(out)
         os.remove(trace)
