@@ -1,118 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A pass over a target: take the sampler's looks, read the ring (code objects and stacks are stateful
- * and resolved at once), sort samples and looks by time, and charge each thread the clock time since
- * its last event. Clocks are absolute until here and differences from here on.
+ * A pass over a target: take the sampler's looks, read the ring (code objects and stacks are
+ * stateful and resolved at once), sort samples and looks by time, and charge each thread the clock
+ * time since its last event. Clocks are absolute until here and differences from here on.
  */
-#include "record/drain.h"
-
-#include <errno.h>
-#include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "formats/base/banned.h"
-#include "formats/base/io.h"
-#include "formats/base/map.h"
 #include "formats/base/xalloc.h"
 #include "record/drain_ring.h"
-#include "record/module_map.h"
-#include "record/process_info.h"
-#include "record/python/object_read.h"
+#include "record/drain_state.h"
 #include "record/python/opcode_class.h"
-
-#define CODES_MAX (1u << 24)
-
-struct drained_thread {
-	struct drained_thread *older; /* earlier threads of the same slot that have not ended yet */
-	uint32_t generation;
-	uint32_t index; /* in the trace */
-	bool ended;
-	bool sampled;
-	bool named;
-	bool defined;
-	uint64_t last_ns; /* CLOCK_MONOTONIC */
-	uint64_t last_cpu_ns;
-	uint32_t *nodes; /* the current stack, root first */
-	uint32_t depth;
-	size_t node_capacity;
-	uint32_t wait_node;
-	uint64_t pthread_id;
-	struct trace_thread definition;
-	char *name;
-};
-
-/* A code object whose line table is still coming in. */
-struct pending_code {
-	uint32_t id;
-	struct trace_code code;
-	uint8_t *line_table;
-	size_t have;
-};
-
-struct event {
-	uint64_t time_ns;
-	uint64_t cpu_ns;
-	uint64_t order; /* of arrival: keeps the sort stable */
-	uint32_t slot;
-	uint32_t generation;
-	uint32_t node;
-	uint32_t pc;
-	uint32_t flags;
-	enum { EVENT_SAMPLE, EVENT_LOOK, EVENT_END } type; /* in this order at equal times */
-	enum trace_wait_kind kind;
-};
-
-#define ANCESTORS_MAX 32
-
-struct drain_target {
-	bool defined;
-	bool launched;
-	struct process_info info;
-	pid_t ancestors[ANCESTORS_MAX]; /* nearest first; of a program started by exec, itself first */
-	size_t ancestor_count;
-	struct drained_thread *threads[RING_SLOTS];
-	uint32_t *codes; /* agent's id -> trace's id, TRACE_NONE: unknown */
-	size_t code_count, code_capacity;
-	uint32_t *look_codes;
-	size_t look_code_count, look_code_capacity;
-	struct pending_code *pending;
-	size_t pending_count, pending_capacity;
-	struct module_map *modules;
-	uint64_t base_cpu_ns; /* the process's CPU before this program */
-	uint64_t lost, unwalked, missed, slotless;
-	struct event *events;
-	size_t event_count, event_capacity;
-	/* Ends of threads wait for one pass: the sampler still has to close the thread's last wait. */
-	struct event *ends;
-	size_t end_count, end_capacity;
-};
-
-struct drain {
-	struct trace_writer *writer;
-	struct sampler *sampler;
-	uint64_t start_ns;
-	uint32_t next_process, next_thread;
-	struct drain_totals totals;
-	struct target *current;
-	uint8_t *record; /* a private copy: the target may change the original */
-	bool *code_is_leaf;
-	size_t leaf_capacity;
-	struct {
-		pid_t pid;
-		uint32_t index;
-	} *known; /* every process in the trace, to find parents */
-	size_t known_count, known_capacity;
-	struct {
-		pid_t pid;
-		uint64_t cpu_ns;
-	} *ended; /* what processes had used when they became another program */
-	size_t ended_count, ended_capacity;
-};
 
 struct drain *drain_new(struct trace_writer *writer, struct sampler *sampler, uint64_t start_ns)
 {
@@ -134,30 +34,6 @@ void drain_free(struct drain *d)
 	free(d->ended);
 	free(d->known);
 	free(d);
-}
-
-static uint64_t now_ns(void)
-{
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
-}
-
-static uint64_t since_start(const struct drain *d, uint64_t ns)
-{
-	return ns > d->start_ns ? ns - d->start_ns : 0;
-}
-
-/* When the program began, as near as can be known: the agent's start less the CPU used until then. */
-static uint64_t program_start(const struct target *t)
-{
-	const struct ring_header *ring = t->ring;
-	uint64_t used = ring->start_cpu_ns > t->drained->base_cpu_ns
-				? ring->start_cpu_ns - t->drained->base_cpu_ns
-				: 0;
-
-	return ring->start_ns > used ? ring->start_ns - used : 0;
 }
 
 void drain_add(struct drain *d, struct target *t, bool launched)
@@ -185,274 +61,12 @@ void drain_add(struct drain *d, struct target *t, bool launched)
 	}
 }
 
-static uint32_t find_parent(const struct drain *d, const struct drain_target *dt)
-{
-	for (size_t i = 0; i < dt->ancestor_count; i++)
-		for (size_t k = d->known_count; k > 0; k--)
-			if (d->known[k - 1].pid == dt->ancestors[i])
-				return d->known[k - 1].index;
-	return TRACE_NONE;
-}
-
-/* A process enters the trace with its first event: what is forked only to become another program at
- * once leaves no mark. */
-static void define_process(struct drain *d, struct target *t)
-{
-	struct drain_target *dt = t->drained;
-	const struct ring_header *ring = t->ring;
-	const struct process_info *info = &dt->info;
-	struct trace_process process;
-	char build[sizeof(ring->build) + 1];
-
-	if (dt->defined)
-		return;
-	dt->defined = true;
-	t->index = d->next_process++;
-	memset(&process, 0, sizeof(process));
-	memcpy(build, ring->build, sizeof(ring->build));
-	build[sizeof(ring->build)] = '\0';
-	process.index = t->index;
-	process.pid = t->pid;
-	process.parent_pid = info->parent_pid;
-	process.parent = find_parent(d, dt);
-	process.start_ns = since_start(d, program_start(t));
-	process.command = info->command;
-	process.command_count = info->command_count;
-	process.executable = (struct trace_text){ info->executable, strlen(info->executable) };
-	process.python_hex = ring->python_hex;
-	process.python_build = (struct trace_text){ build, strlen(build) };
-	process.free_threaded = ring->free_threaded != 0;
-	process.origin = dt->launched   ? TRACE_ORIGIN_LAUNCH
-			 : ring->forked ? TRACE_ORIGIN_FORK
-					: TRACE_ORIGIN_EXEC;
-	process.prefix = (struct trace_text){ info->prefix, strlen(info->prefix) };
-	trace_writer_process(d->writer, &process);
-	d->known = xgrow(d->known, &d->known_capacity, d->known_count + 1, sizeof(*d->known));
-	d->known[d->known_count].pid = t->pid;
-	d->known[d->known_count++].index = t->index;
-}
-
-/* The thread in slot, made when it is new: from birth, or when that is NULL from what the slot says.
- * NULL for one that has ended. A thread may be seen for the first time at its end (`ending`), when
- * its slot has a new owner already. */
-static struct drained_thread *thread_of(struct drain *d, struct target *t, uint32_t slot,
-					uint32_t generation, const struct look_thread *birth,
-					bool ending)
-{
-	struct drained_thread *newest = t->drained->threads[slot], *thread = newest;
-	const struct ring_slot *shared = &t->slots[slot];
-	const struct look_thread in_slot = {
-		.tid = atomic_load(&shared->tid),
-		.main = shared->main != 0,
-		.pthread_id = shared->pthread_id,
-		.start_ns = shared->start_ns,
-	};
-
-	while (thread && thread->generation != generation)
-		thread = thread->older;
-	if (thread)
-		return thread;
-	if (newest && (int32_t)(generation - newest->generation) < 0 && !ending)
-		return NULL;
-	if (!birth)
-		birth = &in_slot;
-	thread = xcalloc(1, sizeof(*thread));
-	if (newest && (int32_t)(generation - newest->generation) < 0) {
-		thread->older = newest->older;
-		newest->older = thread;
-	} else {
-		thread->older = newest;
-		t->drained->threads[slot] = thread;
-	}
-	thread->generation = generation;
-	thread->pthread_id = birth->pthread_id;
-	thread->last_ns = birth->start_ns;
-	thread->definition.tid = (int32_t)birth->tid;
-	thread->definition.main = birth->main;
-	if (birth->main) {
-		thread->last_ns = program_start(t);
-		if (!t->ring->forked)
-			thread->last_cpu_ns = t->drained->base_cpu_ns;
-		thread->definition.tid = t->ring->pid;
-	}
-	if (thread->last_ns < d->start_ns)
-		thread->last_ns = d->start_ns;
-	thread->definition.start_ns = since_start(d, thread->last_ns);
-	thread->definition.name = (struct trace_text){ "", 0 };
-	return thread;
-}
-
-static void free_thread(struct drained_thread *thread)
-{
-	free(thread->nodes);
-	free(thread->name);
-	free(thread);
-}
-
-/* Threads are defined with their first event, when their tid and perhaps their name are known. */
-static void define_thread(struct drain *d, struct target *t, struct drained_thread *thread)
-{
-	if (thread->defined)
-		return;
-	define_process(d, t);
-	thread->defined = true;
-	thread->index = d->next_thread++;
-	thread->definition.index = thread->index;
-	thread->definition.process = t->index;
-	d->totals.threads++;
-	trace_writer_thread(d->writer, &thread->definition);
-}
-
-static void set_name(struct drain *d, struct drained_thread *thread, const char *name, size_t size)
-{
-	if (thread->name && strlen(thread->name) == size && memcmp(thread->name, name, size) == 0)
-		return;
-	free(thread->name);
-	thread->name = xmemdup(name, size);
-	thread->definition.name = (struct trace_text){ thread->name, size };
-	thread->named = true;
-	if (thread->defined)
-		trace_writer_thread(d->writer, &thread->definition);
-}
-
-static void mark_leaf(struct drain *d, uint32_t code)
-{
-	size_t old = d->leaf_capacity;
-
-	if (code >= d->leaf_capacity) {
-		d->code_is_leaf = xgrow(d->code_is_leaf, &d->leaf_capacity, (size_t)code + 1,
-					sizeof(*d->code_is_leaf));
-		memset(d->code_is_leaf + old, 0, d->leaf_capacity - old);
-	}
-	d->code_is_leaf[code] = true;
-}
-
-static void keep_code(struct drain_target *dt, uint32_t id, uint32_t code)
-{
-	if (id >= CODES_MAX)
-		return;
-	dt->codes = xgrow(dt->codes, &dt->code_capacity, (size_t)id + 1, sizeof(*dt->codes));
-	while (dt->code_count <= id)
-		dt->codes[dt->code_count++] = TRACE_NONE;
-	dt->codes[id] = code;
-}
-
-/* One of the three texts of a RING_CODE: interned, *at moved behind it. Returns 0 or -1. */
-static int take_text(struct drain *d, const struct ring_text *text, const uint8_t **at,
-		     const uint8_t *end, uint32_t *id)
-{
-	size_t bytes = (size_t)text->length * text->kind, used;
-	char *utf8;
-
-	if ((text->kind != 1 && text->kind != 2 && text->kind != 4) ||
-	    text->length > RING_RECORD_MAX || bytes > (size_t)(end - *at))
-		return -1;
-	utf8 = xmalloc((size_t)text->length * 4 + 1);
-	used = py_text_to_utf8(*at, text->length, text->kind, utf8);
-	*id = trace_writer_string(d->writer, utf8, used);
-	free(utf8);
-	bytes = (bytes + 7) & ~(size_t)7;
-	*at += bytes > (size_t)(end - *at) ? (size_t)(end - *at) : bytes;
-	return 0;
-}
-
-static void take_code(struct drain *d, struct target *t, const struct ring_code *record, size_t size)
-{
-	struct drain_target *dt = t->drained;
-	const uint8_t *at = (const uint8_t *)(record + 1), *end = (const uint8_t *)record + size;
-	struct trace_code code;
-
-	memset(&code, 0, sizeof(code));
-	if (size < sizeof(*record) || take_text(d, &record->filename, &at, end, &code.filename) ||
-	    take_text(d, &record->name, &at, end, &code.name) ||
-	    take_text(d, &record->qualname, &at, end, &code.qualname) ||
-	    record->line_table_here > (size_t)(end - at) ||
-	    record->line_table_here > record->line_table_size ||
-	    record->line_table_size > PY_MAX_LINE_TABLE)
-		return;
-	code.first_line = record->first_line;
-	code.flags = record->flags;
-	code.python = t->layout.version;
-	code.code_bytes = record->code_bytes;
-	code.line_table = at;
-	code.line_table_size = record->line_table_here;
-	if (record->line_table_here == record->line_table_size) {
-		keep_code(dt, record->id, trace_writer_code(d->writer, &code));
-		return;
-	}
-	dt->pending = xgrow(dt->pending, &dt->pending_capacity, dt->pending_count + 1,
-			    sizeof(*dt->pending));
-	dt->pending[dt->pending_count] = (struct pending_code){
-		.id = record->id,
-		.code = code,
-		.line_table = xmalloc(record->line_table_size),
-		.have = record->line_table_here,
-	};
-	memcpy(dt->pending[dt->pending_count].line_table, at, record->line_table_here);
-	dt->pending[dt->pending_count++].code.line_table_size = record->line_table_size;
-}
-
-static void take_code_more(struct drain *d, struct target *t, const struct ring_code_more *record,
-			   size_t size)
-{
-	struct drain_target *dt = t->drained;
-
-	if (size < sizeof(*record) || record->count > size - sizeof(*record))
-		return;
-	for (size_t i = 0; i < dt->pending_count; i++) {
-		struct pending_code *p = &dt->pending[i];
-
-		if (p->id != record->id || p->have != record->offset ||
-		    record->count > p->code.line_table_size - p->have)
-			continue;
-		memcpy(p->line_table + p->have, record->bytes, record->count);
-		p->have += record->count;
-		if (p->have == p->code.line_table_size) {
-			p->code.line_table = p->line_table;
-			keep_code(dt, p->id, trace_writer_code(d->writer, &p->code));
-			free(p->line_table);
-			*p = dt->pending[--dt->pending_count];
-		}
-		return;
-	}
-}
-
-/* Brings the thread's stack up to date. Returns 0, or -1 when the frames make no sense. */
-static int take_frames(struct drain *d, struct target *t, struct drained_thread *thread,
-		       uint32_t common, uint32_t count, const struct ring_frame *frames)
-{
-	struct drain_target *dt = t->drained;
-	uint32_t node, code = 0;
-
-	if (common > thread->depth) {
-		thread->depth = 0;
-		return -1;
-	}
-	thread->depth = common;
-	thread->nodes = xgrow(thread->nodes, &thread->node_capacity, (size_t)common + count + 1,
-			      sizeof(*thread->nodes));
-	node = common ? thread->nodes[common - 1] : 0;
-	for (uint32_t i = count; i > 0; i--) {
-		const struct ring_frame *frame = &frames[i - 1];
-
-		if (frame->code >= dt->code_count || dt->codes[frame->code] == TRACE_NONE) {
-			thread->depth = 0;
-			return -1;
-		}
-		code = dt->codes[frame->code];
-		node = trace_writer_node(d->writer, node, code, frame->offset);
-		thread->nodes[thread->depth++] = node;
-	}
-	if (count)
-		mark_leaf(d, code);
-	return 0;
-}
-
 static struct event *new_event(struct drain_target *dt)
 {
 	struct event *event;
 
-	dt->events = xgrow(dt->events, &dt->event_capacity, dt->event_count + 1, sizeof(*dt->events));
+	dt->events =
+		xgrow(dt->events, &dt->event_capacity, dt->event_count + 1, sizeof(*dt->events));
 	event = &dt->events[dt->event_count];
 	memset(event, 0, sizeof(*event));
 	event->order = dt->event_count++;
@@ -476,10 +90,10 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 	if (size < sizeof(*record) ||
 	    record->count > (size - sizeof(*record)) / sizeof(struct ring_frame))
 		return;
-	thread = thread_of(d, t, record->record.slot, record->generation, NULL, false);
+	thread = drain_thread(d, t, record->record.slot, record->generation, NULL, false);
 	if (!thread)
 		return;
-	if (take_frames(d, t, thread, record->common, record->count, record->frames)) {
+	if (drain_take_frames(d, t, thread, record->common, record->count, record->frames)) {
 		/* The stack refers to something that was dropped: keep the clocks. */
 		flags |= TRACE_SAMPLE_UNWALKED;
 		dt->unwalked++;
@@ -536,16 +150,16 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 		if (size < sizeof(*part) ||
 		    part->count > (size - sizeof(*part)) / sizeof(struct ring_frame))
 			break;
-		thread = thread_of(d, t, record->slot, part->generation, NULL, false);
+		thread = drain_thread(d, t, record->slot, part->generation, NULL, false);
 		if (thread)
-			take_frames(d, t, thread, part->common, part->count, part->frames);
+			drain_take_frames(d, t, thread, part->common, part->count, part->frames);
 		break;
 	}
 	case RING_CODE:
-		take_code(d, t, (const struct ring_code *)record, size);
+		drain_take_code(d, t, (const struct ring_code *)record, size);
 		break;
 	case RING_CODE_MORE:
-		take_code_more(d, t, (const struct ring_code_more *)record, size);
+		drain_take_code_more(d, t, (const struct ring_code_more *)record, size);
 		break;
 	case RING_THREAD_END: {
 		const struct ring_thread_end *end = (const struct ring_thread_end *)record;
@@ -560,7 +174,7 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 			.pthread_id = end->pthread_id,
 			.start_ns = end->start_ns,
 		};
-		if (!thread_of(d, t, record->slot, end->generation, &birth, true))
+		if (!drain_thread(d, t, record->slot, end->generation, &birth, true))
 			break;
 		dt->ends = xgrow(dt->ends, &dt->end_capacity, dt->end_count + 1, sizeof(*dt->ends));
 		dt->ends[dt->end_count++] = (struct event){
@@ -583,7 +197,7 @@ static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind k
 		.kind = kind,
 		.process = t->index,
 		.thread = TRACE_NONE,
-		.time_ns = since_start(d, now_ns()),
+		.time_ns = drain_since_start(d, drain_now()),
 		.count = count,
 	};
 
@@ -591,44 +205,16 @@ static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind k
 		trace_writer_loss(d->writer, &loss);
 }
 
-static void take_look_codes(struct drain *d, struct target *t, const struct look_queue *queue)
-{
-	struct drain_target *dt = t->drained;
-
-	for (size_t i = 0; i < queue->code_count; i++) {
-		const struct look_code *look = &queue->codes[i];
-		const struct py_code_text *text = look->text;
-		struct trace_code code = {
-			.filename = trace_writer_string(d->writer, text->filename,
-							text->filename_size),
-			.name = trace_writer_string(d->writer, text->name, text->name_size),
-			.qualname = trace_writer_string(d->writer, text->qualname,
-							text->qualname_size),
-			.first_line = text->first_line,
-			.flags = text->flags,
-			.python = t->layout.version,
-			.line_table = text->line_table,
-			.line_table_size = text->line_table_size,
-			.code_bytes = text->code_bytes,
-		};
-
-		dt->look_codes = xgrow(dt->look_codes, &dt->look_code_capacity, (size_t)look->id + 1,
-				       sizeof(*dt->look_codes));
-		while (dt->look_code_count <= look->id)
-			dt->look_codes[dt->look_code_count++] = TRACE_NONE;
-		dt->look_codes[look->id] = trace_writer_code(d->writer, &code);
-	}
-}
-
 static void take_looks(struct drain *d, struct target *t, const struct look_queue *queue)
 {
 	struct drain_target *dt = t->drained;
 	uint64_t unwalked = 0;
 
-	take_look_codes(d, t, queue);
+	drain_take_look_codes(d, t, queue);
 	for (size_t i = 0; i < queue->count; i++) {
 		const struct look *look = &queue->looks[i];
-		struct drained_thread *thread = thread_of(d, t, look->slot, look->generation, NULL, false);
+		struct drained_thread *thread =
+			drain_thread(d, t, look->slot, look->generation, NULL, false);
 		struct event *event;
 		uint32_t node = 0;
 
@@ -641,10 +227,11 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 				const struct ring_frame *frame =
 					&queue->frames[look->first_frame + k - 1];
 
-				node = trace_writer_node(d->writer, node, dt->look_codes[frame->code],
+				node = trace_writer_node(d->writer, node,
+							 dt->look_codes[frame->code],
 							 frame->offset);
 				if (k == 1)
-					mark_leaf(d, dt->look_codes[frame->code]);
+					drain_mark_leaf(d, dt->look_codes[frame->code]);
 			}
 			thread->wait_node = node;
 			d->totals.unwalked += look->unwalked;
@@ -664,7 +251,8 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 			struct drained_thread *thread = dt->threads[slot];
 
 			if (thread && !thread->ended && thread->pthread_id == queue->names[i].ident)
-				set_name(d, thread, queue->names[i].name, queue->names[i].size);
+				drain_name_thread(d, thread, queue->names[i].name,
+						  queue->names[i].size);
 		}
 	}
 	dt->missed += queue->missed;
@@ -696,12 +284,13 @@ static void cap_looks(struct drain_target *dt, const struct event *end)
 
 static void write_event(struct drain *d, struct target *t, const struct event *event)
 {
-	struct drained_thread *thread = thread_of(d, t, event->slot, event->generation, NULL, false);
+	struct drained_thread *thread =
+		drain_thread(d, t, event->slot, event->generation, NULL, false);
 	uint64_t cpu, wall, time = event->time_ns;
 
 	if (!thread || thread->ended)
 		return;
-	define_thread(d, t, thread);
+	drain_define_thread(d, t, thread);
 	/* A late record: its clocks were passed already. */
 	if (time < thread->last_ns)
 		time = thread->last_ns;
@@ -718,7 +307,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.node = event->node,
 			.pc = event->pc,
 			.flags = event->flags,
-			.time_ns = since_start(d, time),
+			.time_ns = drain_since_start(d, time),
 			.wall_ns = wall > cpu ? wall : cpu,
 			.cpu_ns = cpu,
 		};
@@ -730,7 +319,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.thread = thread->index,
 			.node = event->node,
 			.kind = event->type == EVENT_END ? TRACE_WAIT_END : event->kind,
-			.time_ns = since_start(d, time),
+			.time_ns = drain_since_start(d, time),
 			.wall_ns = wall > cpu ? wall - cpu : 0,
 			.cpu_ns = cpu,
 		};
@@ -806,7 +395,7 @@ static void retire_threads(struct drain *d, struct target *t)
 				write_event(d, t, &end);
 			}
 			*place = thread->older;
-			free_thread(thread);
+			drain_free_thread(thread);
 		}
 	}
 }
@@ -822,8 +411,8 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 	d->current = t;
 	sampler_take(d->sampler, t, &queue);
 	for (size_t i = 0; i < queue.thread_count; i++)
-		thread_of(d, t, queue.threads[i].slot, queue.threads[i].generation,
-			  &queue.threads[i], false);
+		drain_thread(d, t, queue.threads[i].slot, queue.threads[i].generation,
+			     &queue.threads[i], false);
 	ring_drain(t, dead, take_record, d);
 	take_looks(d, t, &queue);
 	look_queue_release(&queue);
@@ -874,7 +463,7 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 	uint32_t state = atomic_load_explicit(&ring->state, memory_order_acquire);
 	struct final_clock *final = xcalloc(1, sizeof(*final));
 	struct trace_process_end end;
-	uint64_t end_ns = state == RING_LIVE ? now_ns() : ring->end_ns;
+	uint64_t end_ns = state == RING_LIVE ? drain_now() : ring->end_ns;
 
 	sampler_threads(d->sampler, t, take_final_clock, final);
 	drain_pass(d, t, true);
@@ -882,26 +471,29 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 
 	for (uint32_t slot = 0; slot < RING_SLOTS; slot++) {
 		struct drained_thread *thread = dt->threads[slot];
-		struct event event = { .type = EVENT_END, .slot = slot, .time_ns = end_ns };
+		struct event event = {.type = EVENT_END, .slot = slot, .time_ns = end_ns};
 
 		if (!thread)
 			continue;
 		event.generation = thread->generation;
-		event.cpu_ns = final->generation[slot] == thread->generation ? final->cpu_ns[slot] : 0;
+		event.cpu_ns =
+			final->generation[slot] == thread->generation ? final->cpu_ns[slot] : 0;
 		if (!thread->ended && (state != RING_EXEC || dt->defined))
 			write_event(d, t, &event);
 	}
 	free(final);
 	if (state != RING_EXEC)
-		define_process(d, t);
+		drain_define_process(d, t);
 
 	memset(&end, 0, sizeof(end));
 	end.process = t->index;
-	end.time_ns = since_start(d, end_ns);
+	end.time_ns = drain_since_start(d, end_ns);
 	if (state == RING_LIVE) {
-		end.cpu_ns = t->final_cpu_ns > dt->base_cpu_ns ? t->final_cpu_ns - dt->base_cpu_ns : 0;
+		end.cpu_ns =
+			t->final_cpu_ns > dt->base_cpu_ns ? t->final_cpu_ns - dt->base_cpu_ns : 0;
 	} else {
-		end.cpu_ns = ring->end_cpu_ns > dt->base_cpu_ns ? ring->end_cpu_ns - dt->base_cpu_ns : 0;
+		end.cpu_ns =
+			ring->end_cpu_ns > dt->base_cpu_ns ? ring->end_cpu_ns - dt->base_cpu_ns : 0;
 		end.user_ns = ring->end_user_ns;
 		end.system_ns = ring->end_system_ns;
 		end.peak_rss_bytes = ring->end_peak_rss_bytes;
@@ -932,7 +524,7 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 		while (thread) {
 			struct drained_thread *older = thread->older;
 
-			free_thread(thread);
+			drain_free_thread(thread);
 			thread = older;
 		}
 	}
@@ -957,36 +549,4 @@ size_t drain_processes(const struct drain *d)
 struct drain_totals drain_totals(const struct drain *d)
 {
 	return d->totals;
-}
-
-/* Sources of the files that somebody will want to see: those with a leaf, and the user's own. */
-#define SOURCE_MAX (4u << 20)
-
-void drain_sources(struct drain *d)
-{
-	size_t codes = trace_writer_code_count(d->writer);
-	struct map done = { 0 };
-
-	for (size_t i = 0; i < codes; i++) {
-		struct trace_text path = trace_writer_code_filename(d->writer, (uint32_t)i);
-		bool leaf = i < d->leaf_capacity && d->code_is_leaf[i];
-		struct trace_source source = { .path = path };
-		struct buf text = { 0 };
-		struct err err;
-		uint32_t id;
-
-		if (path.size == 0 || path.data[0] == '<' ||
-		    (!leaf && (strstr(path.data, "-packages/") || strstr(path.data, "/lib/python"))))
-			continue;
-		id = trace_writer_string(d->writer, path.data, path.size);
-		if (map_get(&done, id) != MAP_NONE)
-			continue;
-		map_set(&done, id, 1);
-		if (io_read_file(path.data, SOURCE_MAX, &text, &err) == 0) {
-			source.text = (struct trace_text){ buf_text(&text), text.size };
-			trace_writer_source(d->writer, &source);
-		}
-		buf_release(&text);
-	}
-	map_release(&done);
 }

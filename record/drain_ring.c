@@ -8,8 +8,8 @@
 #define RING_RESERVED 0x80000000u
 
 /* The next record, NULL when there is none. *size is its length in the ring. */
-static const struct ring_record *ring_next(struct target *t, uint64_t tail, uint64_t head, bool dead,
-					   size_t *size)
+static const struct ring_record *ring_next(struct target *t, uint64_t tail, uint64_t head,
+					   bool dead, size_t *size)
 {
 	size_t at = (size_t)(tail & (RING_DATA_SIZE - 1));
 	struct ring_record *record = (struct ring_record *)(t->data + at);
@@ -44,8 +44,8 @@ void ring_drain(struct target *t, bool dead,
 	size_t size;
 
 	while ((record = ring_next(t, tail, head, dead, &size))) {
-		uint32_t word = atomic_load_explicit(&((struct ring_record *)(uintptr_t)record)->size,
-						     memory_order_relaxed);
+		uint32_t word = atomic_load_explicit(
+			&((struct ring_record *)(uintptr_t)record)->size, memory_order_relaxed);
 
 		if (!(word & RING_RESERVED) && record->type != RING_PAD)
 			take(arg, record, size);

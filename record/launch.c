@@ -22,10 +22,10 @@
 
 char *launch_find_agent(struct err *err)
 {
-	static const char *const places[] = { "/" AGENT_NAME, "/../lib/scprof/" AGENT_NAME };
+	static const char *const places[] = {"/" AGENT_NAME, "/../lib/scprof/" AGENT_NAME};
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
-	struct buf path = { 0 };
+	struct buf path = {0};
 	char *slash;
 
 	if (n <= 0) {
@@ -49,7 +49,8 @@ char *launch_find_agent(struct err *err)
 	}
 	buf_release(&path);
 	err_set(err, ERR_FAILED,
-		"cannot find " AGENT_NAME " in %s or %s/../lib/scprof; install scprof anew", self, self);
+		"cannot find " AGENT_NAME " in %s or %s/../lib/scprof; install scprof anew", self,
+		self);
 	return NULL;
 }
 
@@ -57,9 +58,10 @@ char *launch_find_agent(struct err *err)
 static void set_environment(const struct launch *launch)
 {
 	const char *others = getenv("LD_PRELOAD");
-	struct buf text = { 0 };
+	struct buf text = {0};
 
-	buf_printf(&text, "%s%s%s", launch->agent, others && *others ? ":" : "", others ? others : "");
+	buf_printf(&text, "%s%s%s", launch->agent, others && *others ? ":" : "",
+		   others ? others : "");
 	setenv("LD_PRELOAD", buf_text(&text), 1);
 	buf_clear(&text);
 	buf_printf(&text, "%s,%d", launch->socket, launch->signal);

@@ -17,8 +17,8 @@ struct launch {
 	int stdout_fd; /* what the command gets as stdout, or -1: ours */
 };
 
-/* Finds the agent beside the tool: in its own folder (a build tree) or in ../lib/scprof (installed).
- * The path is malloc-ed. */
+/* Finds the agent beside the tool: in its own folder (a build tree) or in ../lib/scprof
+ * (installed). The path is malloc-ed. */
 char *launch_find_agent(struct err *err);
 
 /* Forks and executes. Returns the pid once the command has really started; -1 when it could not,

@@ -12,11 +12,12 @@
 
 #include "formats/base/banned.h"
 
-#define HELLO_WAIT_MS 200 /* connect and send follow each other; only a stopped sender takes longer */
+#define HELLO_WAIT_MS \
+	200 /* connect and send follow each other; only a stopped sender takes longer */
 
 int listener_open(struct listener *l, struct err *err)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	unsigned char random[16];
 	int n;
 
@@ -53,12 +54,12 @@ static int receive(int fd, struct ring_hello *hello, int *region)
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct iovec part = { hello, sizeof(*hello) };
-	struct msghdr message = { .msg_iov = &part,
-				  .msg_iovlen = 1,
-				  .msg_control = &control,
-				  .msg_controllen = sizeof(control.space) };
-	struct pollfd poll_fd = { fd, POLLIN, 0 };
+	struct iovec part = {hello, sizeof(*hello)};
+	struct msghdr message = {.msg_iov = &part,
+				 .msg_iovlen = 1,
+				 .msg_control = &control,
+				 .msg_controllen = sizeof(control.space)};
+	struct pollfd poll_fd = {fd, POLLIN, 0};
 	struct cmsghdr *head;
 	ssize_t n;
 
@@ -68,8 +69,7 @@ static int receive(int fd, struct ring_hello *hello, int *region)
 	head = n >= 0 ? CMSG_FIRSTHDR(&message) : NULL;
 	if (head && head->cmsg_level == SOL_SOCKET && head->cmsg_type == SCM_RIGHTS)
 		memcpy(region, CMSG_DATA(head), sizeof(int));
-	if (n != sizeof(*hello) || hello->magic != RING_MAGIC ||
-	    hello->protocol != RING_PROTOCOL)
+	if (n != sizeof(*hello) || hello->magic != RING_MAGIC || hello->protocol != RING_PROTOCOL)
 		return -1;
 	hello->text[sizeof(hello->text) - 1] = '\0';
 	return 0;

@@ -19,8 +19,9 @@ struct listener {
 int listener_open(struct listener *l, struct err *err);
 void listener_close(struct listener *l);
 
-/* Takes one report: 1 and *hello, the sender's pid as we see it and, when there is one, the region's
- * descriptor (else -1; the caller closes it); 0 when nobody waits. Strangers are turned away. */
+/* Takes one report: 1 and *hello, the sender's pid as we see it and, when there is one, the
+ * region's descriptor (else -1; the caller closes it); 0 when nobody waits. Strangers are turned
+ * away. */
 int listener_accept(struct listener *l, struct ring_hello *hello, pid_t *pid, int *region);
 
 #endif

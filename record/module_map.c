@@ -55,9 +55,9 @@ void module_map_free(struct module_map *m)
 
 static bool is_system_library(const char *path)
 {
-	static const char *const names[] = { "libc.so", "libc-2.", "libm.so", "libm-2.", "libpthread",
-					     "libdl.so", "libdl-2.", "librt.so", "librt-2.",
-					     "ld-linux", "ld-2.", "ld-musl", "libc.musl" };
+	static const char *const names[] = {
+		"libc.so",  "libc-2.",  "libm.so",  "libm-2.", "libpthread", "libdl.so", "libdl-2.",
+		"librt.so", "librt-2.", "ld-linux", "ld-2.",   "ld-musl",    "libc.musl"};
 	const char *name = strrchr(path, '/');
 
 	if (strncmp(path, "[vdso]", 6) == 0 || strncmp(path, "[vsyscall]", 10) == 0)
@@ -73,7 +73,7 @@ static bool is_system_library(const char *path)
 static uint32_t find_module(struct module_map *m, const struct range *range, const char *path,
 			    const char *interpreter, uint64_t *bias)
 {
-	struct trace_module module = { .path = { path, strlen(path) } };
+	struct trace_module module = {.path = {path, strlen(path)}};
 	struct elf_file *elf = NULL;
 	uint64_t address;
 	uint32_t id;
@@ -135,8 +135,8 @@ void module_map_refresh(struct module_map *m)
 		char permissions[8];
 		int at = 0;
 
-		if (sscanf(text, "%llx-%llx %7s %llx %*s %*s %n", &start, &end, permissions, &offset,
-			   &at) < 4)
+		if (sscanf(text, "%llx-%llx %7s %llx %*s %*s %n", &start, &end, permissions,
+			   &offset, &at) < 4)
 			continue;
 		text[strcspn(text, "\n")] = '\0';
 		/* A module's zeroed data, where 3.9 and 3.10 keep their runtime, has no name: it
@@ -156,8 +156,8 @@ void module_map_refresh(struct module_map *m)
 		if (!strchr(permissions, 'x'))
 			continue;
 		lines = xgrow(lines, &capacity, count + 1, sizeof(*lines));
-		lines[count++] = (struct line){ { start, end, offset, 0, 0 },
-						xstrdup(at ? text + at : "") };
+		lines[count++] =
+			(struct line){{start, end, offset, 0, 0}, xstrdup(at ? text + at : "")};
 	}
 	fclose(f);
 	free(text);
@@ -169,7 +169,8 @@ void module_map_refresh(struct module_map *m)
 		bool known = false;
 
 		for (size_t k = 0; k < m->count && !known; k++) {
-			known = m->ranges[k].start == range->start && m->ranges[k].end == range->end &&
+			known = m->ranges[k].start == range->start &&
+				m->ranges[k].end == range->end &&
 				m->ranges[k].file_offset == range->file_offset;
 			if (known)
 				*range = m->ranges[k];

@@ -55,7 +55,7 @@ static void read_command(struct process_info *info, pid_t pid)
 	for (char *at = info->arguments; at < info->arguments + n; at += strlen(at) + 1) {
 		info->command = xgrow(info->command, &capacity, info->command_count + 1,
 				      sizeof(*info->command));
-		info->command[info->command_count++] = (struct trace_text){ at, strlen(at) };
+		info->command[info->command_count++] = (struct trace_text){at, strlen(at)};
 	}
 }
 

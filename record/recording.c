@@ -304,7 +304,8 @@ int recording_finish(struct recording *r, enum trace_end_reason reason, int comm
 		sampler_stop(r->sampler);
 		while (r->count)
 			end_target(r, r->count - 1,
-				   r->targets[r->count - 1]->pid == r->command ? r->command_status : -1);
+				   r->targets[r->count - 1]->pid == r->command ? r->command_status
+									       : -1);
 	}
 	end.time_ns = now_ns() - r->start_ns;
 	end.samples = trace_writer_samples(r->writer);

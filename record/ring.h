@@ -7,9 +7,9 @@
  *
  * The ring takes records from many threads and gives them to one reader. A writer reserves space by
  * moving `head` (ring_reserve in agent/ring_write.c), fills it, and publishes it by storing the
- * record's size word last (ring_commit); the reader (ring_next in drain_ring.c) stops at the first size word that
- * is 0, zeroes what it consumed and then moves `tail`. So committed records survive the death of the
- * target at any instant, and a writer never waits: no room means `lost` + 1.
+ * record's size word last (ring_commit); the reader (ring_next in drain_ring.c) stops at the first
+ * size word that is 0, zeroes what it consumed and then moves `tail`. So committed records survive
+ * the death of the target at any instant, and a writer never waits: no room means `lost` + 1.
  *
  * The recorder treats everything here as hostile: sizes, counts and ids are checked when read.
  */
@@ -68,7 +68,7 @@ struct ring_header {
 	uint64_t start_cpu_ns; /* the process's CPU time at start_ns */
 	uint32_t forked;       /* made in the child of a fork */
 	uint32_t reserved0;
-	char build[160];       /* Py_GetVersion() */
+	char build[160]; /* Py_GetVersion() */
 
 	_Alignas(64) _Atomic uint32_t state; /* enum ring_state */
 	/* exec gate: the agent sets `closing` and then waits, shortly, until `sending` is 0; the
@@ -78,8 +78,8 @@ struct ring_header {
 	_Atomic uint32_t sending;
 	_Atomic uint32_t slots_used; /* slots at or above were never used */
 
-	_Alignas(64) _Atomic uint64_t lost;     /* records that found no room */
-	_Atomic uint64_t unwalked;              /* samples without a readable stack */
+	_Alignas(64) _Atomic uint64_t lost; /* records that found no room */
+	_Atomic uint64_t unwalked;          /* samples without a readable stack */
 	_Atomic uint64_t threads_without_slot;
 
 	/* Written before state becomes RING_ENDED or RING_EXEC. */
@@ -115,9 +115,9 @@ _Static_assert(sizeof(struct ring_record) == 8, "ring_record changed size");
 enum ring_record_type {
 	RING_PAD = 1, /* up to the end of the data */
 	RING_SAMPLE,
-	RING_FRAMES,     /* part of a stack that does not fit one record */
+	RING_FRAMES, /* part of a stack that does not fit one record */
 	RING_CODE,
-	RING_CODE_MORE,  /* further bytes of a long line table */
+	RING_CODE_MORE, /* further bytes of a long line table */
 	RING_THREAD_END,
 };
 
@@ -128,7 +128,7 @@ enum ring_sample_flag {
 	RING_SAMPLE_UNWALKED = 1 << 3,
 	RING_SAMPLE_TRUNCATED = 1 << 4,
 	RING_SAMPLE_BLOCKED = 1 << 5, /* it did not run: it waited, or was about to go on */
-	RING_SAMPLE_CLASS_SHIFT = 8, /* two bits: enum opcode_class of the leaf instruction */
+	RING_SAMPLE_CLASS_SHIFT = 8,  /* two bits: enum opcode_class of the leaf instruction */
 };
 
 struct ring_frame {
@@ -200,7 +200,8 @@ struct ring_thread_end {
 	uint64_t cpu_ns;
 };
 
-/* What the agent sends over the socket, once per process, with the memfd attached unless refused. */
+/* What the agent sends over the socket, once per process, with the memfd attached unless refused.
+ */
 struct ring_hello {
 	uint64_t magic;
 	uint32_t protocol;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Per thread the scheduler keeps three numbers in /proc/PID/task/TID/schedstat: time on a processor,
- * time spent ready for one, and how often it was put on one. A thread that was blocked at the last
- * look and shows the same numbers now is still blocked: that is the one cheap read an idle thread
- * costs. Otherwise /proc/PID/task/TID/syscall tells a running thread ("running") from a blocked one,
- * and of the blocked one the system call and its arguments, hence what it waits for.
+ * Per thread the scheduler keeps three numbers in /proc/PID/task/TID/schedstat: time on a
+ * processor, time spent ready for one, and how often it was put on one. A thread that was blocked
+ * at the last look and shows the same numbers now is still blocked: that is the one cheap read an
+ * idle thread costs. Otherwise /proc/PID/task/TID/syscall tells a running thread ("running") from a
+ * blocked one, and of the blocked one the system call and its arguments, hence what it waits for.
  */
 #include "record/sampler.h"
 
@@ -27,11 +27,11 @@
 
 #define SLOT_SCAN_TICKS 4
 #define IDLE_LOOK_MAX_NS 20000000u
-#define MISSED_CPU_NS 20000000u  /* CPU used since the request without an answer */
+#define MISSED_CPU_NS 20000000u /* CPU used since the request without an answer */
 #define WAIT_REPORT_NS 1000000000u
 #define NAMES_NS 500000000u
 #define STRANGERS_NS 250000000u /* look for threads that have no slot */
-#define COST_SHARE 50		/* a capture may take 1/50 of the time until the next */
+#define COST_SHARE 50           /* a capture may take 1/50 of the time until the next */
 
 struct sampled_thread {
 	uint32_t slot;
@@ -140,8 +140,8 @@ static bool wait_is_open_ended_select(long number, const unsigned long *arg)
 	return (number == SYS_pselect6 && arg[0] == 0) || (number == SYS_ppoll && arg[1] == 0);
 }
 
-/* What the thread is doing: true when it runs (or is about to). Otherwise *kind, and for a futex its
- * address in *futex. */
+/* What the thread is doing: true when it runs (or is about to). Otherwise *kind, and for a futex
+ * its address in *futex. */
 static bool is_running(const struct sampled_target *st, struct sampled_thread *t,
 		       enum trace_wait_kind *kind, uint64_t *futex)
 {
@@ -204,7 +204,8 @@ static void close_wait(struct sampled_target *st, struct sampled_thread *t, uint
 	if (!t->waiting)
 		return;
 	t->wait.end_ns = now;
-	queue->looks = xgrow(queue->looks, &queue->capacity, queue->count + 1, sizeof(*queue->looks));
+	queue->looks =
+		xgrow(queue->looks, &queue->capacity, queue->count + 1, sizeof(*queue->looks));
 	queue->looks[queue->count++] = t->wait;
 	t->waiting = false;
 }
@@ -234,7 +235,8 @@ static void open_wait(struct sampler *s, struct sampled_target *st, struct sampl
 		if (futex && wait_stack_is_gil(st->stacks, &t->where, futex))
 			t->wait.kind = TRACE_WAIT_GIL;
 	}
-	if (read_schedstat(t, &runtime_ns, &runs) || runs != t->runs || runtime_ns != t->runtime_ns) {
+	if (read_schedstat(t, &runtime_ns, &runs) || runs != t->runs ||
+	    runtime_ns != t->runtime_ns) {
 		/* It ran while we looked: what was read may be anything. Next tick. */
 		st->queue.frame_count = t->wait.first_frame;
 		return;
@@ -244,7 +246,8 @@ static void open_wait(struct sampler *s, struct sampled_target *st, struct sampl
 	t->waiting = true;
 }
 
-static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thread *t, uint64_t now)
+static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
+		uint64_t now)
 {
 	struct ring_header *ring = st->target->ring;
 	struct ring_slot *slot = &st->target->slots[t->slot];
@@ -380,9 +383,10 @@ static void scan_ended(struct sampled_target *st, uint64_t now)
 		struct sampled_thread *t = st->threads[st->used[i]];
 		struct ring_slot *slot = &st->target->slots[t->slot];
 
-		if (t->gone && atomic_load_explicit(&slot->tid, memory_order_acquire) ==
-				       t->where.inner_tid)
-			/* It ended without a word (no agent function at its end): free its place. */
+		if (t->gone &&
+		    atomic_load_explicit(&slot->tid, memory_order_acquire) == t->where.inner_tid)
+			/* It ended without a word (no agent function at its end): free its place.
+			 */
 			atomic_store_explicit(&slot->tid, 0, memory_order_release);
 		if (t->gone || !atomic_load_explicit(&slot->tid, memory_order_acquire) ||
 		    atomic_load_explicit(&slot->generation, memory_order_relaxed) != t->generation)
@@ -399,7 +403,8 @@ static void scan_started(struct sampled_target *st)
 	if (used > RING_SLOTS)
 		used = RING_SLOTS;
 	for (uint32_t i = 0; i < used; i++) {
-		uint32_t tid = atomic_load_explicit(&st->target->slots[i].tid, memory_order_acquire);
+		uint32_t tid =
+			atomic_load_explicit(&st->target->slots[i].tid, memory_order_acquire);
 
 		if (tid && tid != UINT32_MAX && !st->threads[i])
 			add_thread(st, i, tid);
@@ -506,7 +511,7 @@ static void ask_for_low_latency(void)
 		int32_t nice;
 		uint32_t priority;
 		uint64_t runtime, deadline, period;
-	} attributes = { .size = sizeof(attributes), .nice = -15, .runtime = 100000 };
+	} attributes = {.size = sizeof(attributes), .nice = -15, .runtime = 100000};
 
 	prctl(PR_SET_TIMERSLACK, 1);
 	if (syscall(SYS_sched_setattr, 0, &attributes, 0) == 0)
@@ -526,7 +531,8 @@ static void *sampler_main(void *arg)
 		struct timespec t;
 		uint64_t now, end;
 
-		/* Jittered by a quarter: a program with a rhythm of its own is met at every phase. */
+		/* Jittered by a quarter: a program with a rhythm of its own is met at every phase.
+		 */
 		deadline += period - period / 4 + random_next(s) % (period / 2 + 1);
 		t.tv_sec = (time_t)(deadline / 1000000000u);
 		t.tv_nsec = (long)(deadline % 1000000000u);

@@ -21,8 +21,8 @@ struct look_code {
 	struct py_code_text *text; /* owned by the queue */
 };
 
-/* A thread was blocked from start_ns to end_ns, at the stack given by count frames (leaf first; code
- * is a look_code id), having used cpu_ns of CPU in its whole life. */
+/* A thread was blocked from start_ns to end_ns, at the stack given by count frames (leaf first;
+ * code is a look_code id), having used cpu_ns of CPU in its whole life. */
 struct look {
 	uint32_t slot;
 	uint32_t generation;
@@ -82,8 +82,8 @@ void sampler_free(struct sampler *s);
 void sampler_add(struct sampler *s, struct target *t);
 /* Ends open waits of t (their looks are in the queue) and forgets t. */
 void sampler_remove(struct sampler *s, struct target *t);
-/* Moves what was seen in t into *queue, which must be empty. Waits of threads that have ended by now
- * are in it, with an end that may lie after the thread's. */
+/* Moves what was seen in t into *queue, which must be empty. Waits of threads that have ended by
+ * now are in it, with an end that may lie after the thread's. */
 void sampler_take(struct sampler *s, struct target *t, struct look_queue *queue);
 /* Ticks that came too late and were left out, since the start. */
 uint64_t sampler_late_ticks(struct sampler *s);

@@ -42,36 +42,67 @@ struct options {
 };
 
 static const struct opt option_list[] = {
-	{ .group = "Recording", .name = "output", .letter = 'o', .arg = "FILE",
-	  .help = "write the trace to FILE (default scprof.PROGRAM.PID.trace); - is standard output, "
-		  "which the program then finds at standard error",
-	  .kind = OPT_KIND_TEXT, .offset = offsetof(struct options, output) },
-	{ .name = "rate", .arg = "HZ", .help = "look at the threads HZ times a second (default 1000)",
-	  .kind = OPT_KIND_UINT, .offset = offsetof(struct options, rate_hz), .min = 1, .max = 20000 },
-	{ .name = "no-wall", .help = "do not record waiting threads, only CPU time",
-	  .kind = OPT_KIND_NO_FLAG, .offset = offsetof(struct options, wall) },
-	{ .name = "duration", .arg = "TIME",
-	  .help = "record for TIME (seconds; also 500ms, 2m), then let the program run on",
-	  .kind = OPT_KIND_DURATION, .offset = offsetof(struct options, duration_ns) },
-	{ .name = "max-size", .arg = "SIZE",
-	  .help = "stop recording when the trace has SIZE bytes (also 10M, 1G); the program runs on",
-	  .kind = OPT_KIND_SIZE, .offset = offsetof(struct options, max_size) },
-	{ .name = "no-source", .help = "do not put the text of source files into the trace",
-	  .kind = OPT_KIND_NO_FLAG, .offset = offsetof(struct options, source) },
-	{ .group = "General", .name = "quiet", .letter = 'q', .help = "say nothing but errors",
-	  .kind = OPT_KIND_LESS, .offset = offsetof(struct options, verbosity) },
-	{ .name = "verbose", .letter = 'v', .help = "say more", .kind = OPT_KIND_COUNT,
-	  .offset = offsetof(struct options, verbosity) },
-	{ .name = "version", .help = "print the version", .kind = OPT_KIND_FLAG,
-	  .offset = offsetof(struct options, version) },
-	{ .name = "help", .letter = 'h', .help = "print this help", .kind = OPT_KIND_FLAG,
-	  .offset = offsetof(struct options, help) },
+	{.group = "Recording",
+	 .name = "output",
+	 .letter = 'o',
+	 .arg = "FILE",
+	 .help = "write the trace to FILE (default scprof.PROGRAM.PID.trace); - is standard "
+		 "output, "
+		 "which the program then finds at standard error",
+	 .kind = OPT_KIND_TEXT,
+	 .offset = offsetof(struct options, output)},
+	{.name = "rate",
+	 .arg = "HZ",
+	 .help = "look at the threads HZ times a second (default 1000)",
+	 .kind = OPT_KIND_UINT,
+	 .offset = offsetof(struct options, rate_hz),
+	 .min = 1,
+	 .max = 20000},
+	{.name = "no-wall",
+	 .help = "do not record waiting threads, only CPU time",
+	 .kind = OPT_KIND_NO_FLAG,
+	 .offset = offsetof(struct options, wall)},
+	{.name = "duration",
+	 .arg = "TIME",
+	 .help = "record for TIME (seconds; also 500ms, 2m), then let the program run on",
+	 .kind = OPT_KIND_DURATION,
+	 .offset = offsetof(struct options, duration_ns)},
+	{.name = "max-size",
+	 .arg = "SIZE",
+	 .help = "stop recording when the trace has SIZE bytes (also 10M, 1G); the program runs on",
+	 .kind = OPT_KIND_SIZE,
+	 .offset = offsetof(struct options, max_size)},
+	{.name = "no-source",
+	 .help = "do not put the text of source files into the trace",
+	 .kind = OPT_KIND_NO_FLAG,
+	 .offset = offsetof(struct options, source)},
+	{.group = "General",
+	 .name = "quiet",
+	 .letter = 'q',
+	 .help = "say nothing but errors",
+	 .kind = OPT_KIND_LESS,
+	 .offset = offsetof(struct options, verbosity)},
+	{.name = "verbose",
+	 .letter = 'v',
+	 .help = "say more",
+	 .kind = OPT_KIND_COUNT,
+	 .offset = offsetof(struct options, verbosity)},
+	{.name = "version",
+	 .help = "print the version",
+	 .kind = OPT_KIND_FLAG,
+	 .offset = offsetof(struct options, version)},
+	{.name = "help",
+	 .letter = 'h',
+	 .help = "print this help",
+	 .kind = OPT_KIND_FLAG,
+	 .offset = offsetof(struct options, help)},
 };
 
 static const struct opt_table option_table = {
 	.tool = "scprof-record",
 	.synopsis = "[options] [--] COMMAND [ARGUMENT...]",
-	.about = "Runs COMMAND and records where the time of every Python program in it goes: CPU and "
+	.about = "Runs COMMAND and records where the time of every Python program in it goes: CPU "
+		 "and "
 		 "wall time, all threads, all child processes. The exit status is COMMAND's own; "
 		 "128 + N when signal N killed it.",
 	.options = option_list,
@@ -94,7 +125,7 @@ static void note_signal(int signo, siginfo_t *info, void *context)
 
 static void catch_signals(void)
 {
-	static const int signals[] = { SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2 };
+	static const int signals[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2};
 	struct sigaction action, old;
 
 	memset(&action, 0, sizeof(action));
@@ -111,7 +142,7 @@ static void catch_signals(void)
 static char *default_output(char *command)
 {
 	char *copy = xstrdup(command);
-	struct buf name = { 0 };
+	struct buf name = {0};
 
 	buf_printf(&name, "scprof.%s.%d.trace", basename(copy), (int)getpid());
 	free(copy);
@@ -125,8 +156,9 @@ static int open_output(const char *path, struct err *err)
 
 	if (strcmp(path, "-") == 0) {
 		if (isatty(STDOUT_FILENO))
-			return err_set(err, ERR_USAGE,
-				       "a trace is not text: send standard output to a file or pipe");
+			return err_set(
+				err, ERR_USAGE,
+				"a trace is not text: send standard output to a file or pipe");
 		fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, 3);
 		return fd >= 0 ? fd : err_errno(err, "cannot use standard output");
 	}
@@ -169,14 +201,14 @@ static void fill_header(struct trace_header *header, struct header_text *text,
 	header->command_count = (size_t)(argc - operand);
 	text->command = xcalloc(header->command_count, sizeof(*text->command));
 	for (int i = operand; i < argc; i++)
-		text->command[i - operand] = (struct trace_text){ argv[i], strlen(argv[i]) };
+		text->command[i - operand] = (struct trace_text){argv[i], strlen(argv[i])};
 	header->command = text->command;
-	header->directory = (struct trace_text){ text->directory, strlen(text->directory) };
+	header->directory = (struct trace_text){text->directory, strlen(text->directory)};
 	header->rate_hz = (uint32_t)o->rate_hz;
 	header->wall = o->wall;
 	header->source = o->source;
 	header->tick_ns = 0; /* what the format is tuned for */
-	header->options = (struct trace_text){ buf_text(&text->options), text->options.size };
+	header->options = (struct trace_text){buf_text(&text->options), text->options.size};
 }
 
 /* Why sampling stopped before the command ended. */
@@ -205,9 +237,10 @@ static void say_result(const struct recording *r, const char *output, const char
 		log_warn("%s", recording_refusal(r));
 	if (!processes) {
 		if (!recording_refusals(r))
-			log_warn("'%s' never became a Python that scprof can record (CPython 3.9 to "
-				 "3.15, dynamically linked to libc); the trace is empty",
-				 program);
+			log_warn(
+				"'%s' never became a Python that scprof can record (CPython 3.9 to "
+				"3.15, dynamically linked to libc); the trace is empty",
+				program);
 		return;
 	}
 	if (d->lost + d->missed + d->unwalked)
@@ -300,7 +333,8 @@ static void follow(struct run *run)
 		}
 		if (run->wait_status != -1 && !said && recording_live(r) && ++rounds > SAY_ROUNDS) {
 			said = true;
-			log_note("the command ended; %zu of its processes still run and are recorded, "
+			log_note("the command ended; %zu of its processes still run and are "
+				 "recorded, "
 				 "Ctrl-C ends that",
 				 recording_live(r));
 		}
@@ -316,13 +350,13 @@ static void follow(struct run *run)
 
 int main(int argc, char **argv)
 {
-	struct options o = { .rate_hz = 1000, .wall = true, .source = true };
+	struct options o = {.rate_hz = 1000, .wall = true, .source = true};
 	struct recording_options recording_options;
 	struct trace_header header;
 	struct header_text text;
 	struct launch launch;
-	struct run run = { .wait_status = -1 };
-	struct err err = { 0 };
+	struct run run = {.wait_status = -1};
+	struct err err = {0};
 	char *agent = NULL, *output = NULL;
 	int operand = 0, status = 1, fd;
 
@@ -393,8 +427,8 @@ int main(int argc, char **argv)
 
 	if (WIFSIGNALED(run.wait_status)) {
 		status = 128 + WTERMSIG(run.wait_status);
-		log_note("'%s' was killed by signal %d (%s)", argv[operand], WTERMSIG(run.wait_status),
-			 strsignal(WTERMSIG(run.wait_status)));
+		log_note("'%s' was killed by signal %d (%s)", argv[operand],
+			 WTERMSIG(run.wait_status), strsignal(WTERMSIG(run.wait_status)));
 	} else {
 		status = WEXITSTATUS(run.wait_status);
 	}

@@ -41,7 +41,8 @@ void status_line_update(const struct recording *r)
 	totals = recording_totals(r);
 	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &window) == 0 && window.ws_col > 0)
 		width = window.ws_col;
-	n = snprintf(text, sizeof(text), "recording %.1f s  %llu samples  %.1f s CPU  %.1f KiB  %llu lost",
+	n = snprintf(text, sizeof(text),
+		     "recording %.1f s  %llu samples  %.1f s CPU  %.1f KiB  %llu lost",
 		     (double)totals.elapsed_ns / 1e9, (unsigned long long)totals.drain.samples,
 		     (double)totals.drain.cpu_ns / 1e9, (double)totals.bytes / 1024,
 		     (unsigned long long)(totals.drain.lost + totals.drain.missed +

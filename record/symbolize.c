@@ -57,15 +57,16 @@ static void add_symbol(struct trace_writer *writer, uint32_t module, uint64_t st
 
 	if (readable && status == 0)
 		name = readable;
-	symbol.name = (struct trace_text){ name, strlen(name) };
+	symbol.name = (struct trace_text){name, strlen(name)};
 	trace_writer_symbol(writer, &symbol);
 	free(readable);
 }
 
-static void symbolize_module(struct trace_writer *writer, uint32_t id, const struct trace_module *module)
+static void symbolize_module(struct trace_writer *writer, uint32_t id,
+			     const struct trace_module *module)
 {
 	struct elf_file *elf = elf_file_open(module->path.data, NULL);
-	struct map done = { 0 };
+	struct map done = {0};
 	uint64_t loop_start = 0, loop_size = 0;
 	size_t pcs = trace_writer_pc_count(writer);
 
@@ -81,7 +82,8 @@ static void symbolize_module(struct trace_writer *writer, uint32_t id, const str
 			add_symbol(writer, id, eval.start, eval.size, EVAL_NAME, TRACE_SYMBOL_EVAL);
 			map_set(&done, eval.start, 1);
 		}
-		/* Where the symbol covers only a stub of the loop, the largest function is the rest. */
+		/* Where the symbol covers only a stub of the loop, the largest function is the
+		 * rest. */
 		if (elf_file_largest_function(elf, &loop_start, &loop_size) == 0 && named &&
 		    eval.size < loop_size / 4)
 			add_symbol(writer, id, loop_start, loop_size, EVAL_NAME, TRACE_SYMBOL_EVAL);

@@ -28,7 +28,8 @@ struct target *target_new(int fd, pid_t pid, struct err *err)
 	seals = fcntl(fd, F_GET_SEALS);
 	if (fstat(fd, &st) || st.st_size != (off_t)RING_REGION_SIZE || seals < 0 ||
 	    !(seals & F_SEAL_SHRINK)) {
-		err_set(err, ERR_CORRUPT, "process %d reported a region of the wrong size", (int)pid);
+		err_set(err, ERR_CORRUPT, "process %d reported a region of the wrong size",
+			(int)pid);
 		return NULL;
 	}
 	memory = mmap(NULL, RING_REGION_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
@@ -40,7 +41,8 @@ struct target *target_new(int fd, pid_t pid, struct err *err)
 	if (ring->magic != RING_MAGIC || ring->protocol != RING_PROTOCOL ||
 	    ring->slot_count != RING_SLOTS || ring->data_size != RING_DATA_SIZE) {
 		err_set(err, ERR_VERSION,
-			"the agent in process %d is of another version; install scprof anew", (int)pid);
+			"the agent in process %d is of another version; install scprof anew",
+			(int)pid);
 		goto fail;
 	}
 
@@ -128,7 +130,8 @@ pid_t target_outer_tid(const struct target *t, uint32_t inner_tid)
 	while (!found && (entry = readdir(dir))) {
 		if (entry->d_name[0] == '.')
 			continue;
-		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)t->pid, entry->d_name);
+		snprintf(path, sizeof(path), "/proc/%d/task/%.20s/status", (int)t->pid,
+			 entry->d_name);
 		if (innermost_tid(path) == inner_tid)
 			found = (pid_t)strtol(entry->d_name, NULL, 10);
 	}

@@ -23,9 +23,9 @@ struct target {
 	uint32_t index; /* of the process in the trace; TRACE_NONE before its first event */
 	pid_t pid;      /* as we see it */
 	int pid_fd;
-	bool exited;  /* pid_fd said so */
+	bool exited;           /* pid_fd said so */
 	uint64_t final_cpu_ns; /* then: what the process used, 0 when it was too late to ask */
-	bool watched; /* the sampler has it */
+	bool watched;          /* the sampler has it */
 	struct ring_header *ring;
 	struct ring_slot *slots;
 	char *data;

@@ -72,8 +72,8 @@ void wait_stack_free(struct wait_stack *w)
 
 static int read_remote(const struct wait_stack *w, uint64_t address, void *to, size_t size)
 {
-	struct iovec local = { to, size };
-	struct iovec remote = { (void *)(uintptr_t)address, size };
+	struct iovec local = {to, size};
+	struct iovec remote = {(void *)(uintptr_t)address, size};
 
 	return process_vm_readv(w->target->pid, &local, 1, &remote, 1, 0) == (ssize_t)size ? 0 : -1;
 }
@@ -116,7 +116,7 @@ static uint64_t mix(uint64_t h, uint64_t value)
 static int find_code(struct wait_stack *w, uint64_t code)
 {
 	const struct py_layout *l = &w->target->layout;
-	struct py_memory memory = { read_paged, w };
+	struct py_memory memory = {read_paged, w};
 	struct look_queue *queue = w->queue;
 	uint8_t bytes[512];
 	struct py_code_text *text;
@@ -132,7 +132,7 @@ static int find_code(struct wait_stack *w, uint64_t code)
 	memset(&known, 0, sizeof(known));
 	/* The reference count changes all the time; these do not. */
 	for (unsigned i = 0; i < 3; i++) {
-		const uint32_t fields[] = { l->code_filename, l->code_name, l->code_line_table };
+		const uint32_t fields[] = {l->code_filename, l->code_name, l->code_line_table};
 
 		memcpy(&value, bytes + fields[i], 8);
 		known.print = mix(known.print, value);
@@ -169,9 +169,10 @@ static int find_code(struct wait_stack *w, uint64_t code)
 	known.id = w->next_id++;
 	queue->codes = xgrow(queue->codes, &queue->code_capacity, queue->code_count + 1,
 			     sizeof(*queue->codes));
-	queue->codes[queue->code_count++] = (struct look_code){ known.id, text };
+	queue->codes[queue->code_count++] = (struct look_code){known.id, text};
 	if (index == MAP_NONE) {
-		w->known = xgrow(w->known, &w->known_capacity, w->known_count + 1, sizeof(*w->known));
+		w->known =
+			xgrow(w->known, &w->known_capacity, w->known_count + 1, sizeof(*w->known));
 		index = (uint32_t)w->known_count++;
 		map_set(&w->codes, code, index);
 	}
@@ -212,7 +213,7 @@ static int take_frame(void *arg, uint64_t frame, uint64_t code, int64_t instr, i
 		return -1;
 	queue->frames = xgrow(queue->frames, &queue->frame_capacity, queue->frame_count + 1,
 			      sizeof(*queue->frames));
-	queue->frames[queue->frame_count++] = (struct ring_frame){ known->id, (int32_t)offset };
+	queue->frames[queue->frame_count++] = (struct ring_frame){known->id, (int32_t)offset};
 	return 0;
 }
 
@@ -233,7 +234,8 @@ static bool is_state_of(struct wait_stack *w, uint64_t state, const struct wait_
 		       id == thread->pthread_id;
 	if (l->ts_native_thread_id == PY_NO_OFFSET)
 		return false;
-	return read_paged(w, state + l->ts_native_thread_id, &id, 8) == 0 && id == thread->inner_tid;
+	return read_paged(w, state + l->ts_native_thread_id, &id, 8) == 0 &&
+	       id == thread->inner_tid;
 }
 
 /* A state is made by the thread that starts another one and bears its id until the new thread runs.
@@ -273,7 +275,8 @@ int wait_stack_read(struct wait_stack *w, struct wait_thread *thread, struct loo
 		thread->state = find_state(w, thread);
 	if (!thread->state)
 		return 0;
-	if (walk_thread(&w->target->layout, thread->state, read_paged, take_frame, restart_walk, w)) {
+	if (walk_thread(&w->target->layout, thread->state, read_paged, take_frame, restart_walk,
+			w)) {
 		queue->frame_count = w->first_frame;
 		return -1;
 	}
@@ -302,14 +305,14 @@ static void add_name(void *arg, uint64_t ident, const char *name, size_t size)
 
 	queue->names = xgrow(queue->names, &queue->name_capacity, queue->name_count + 1,
 			     sizeof(*queue->names));
-	queue->names[queue->name_count++] =
-		(struct look_name){ ident, xmemdup(name, size), size };
+	queue->names[queue->name_count++] = (struct look_name){ident, xmemdup(name, size), size};
 }
 
 void wait_stack_names(struct wait_stack *w, struct look_queue *queue)
 {
-	struct py_memory memory = { read_paged, w };
+	struct py_memory memory = {read_paged, w};
 
 	w->generation++;
-	py_read_thread_names(&w->target->layout, &memory, w->target->ring->runtime, add_name, queue);
+	py_read_thread_names(&w->target->layout, &memory, w->target->ring->runtime, add_name,
+			     queue);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads the Python stack of a blocked thread from outside. The caller makes sure that the thread did
- * not run between begin and end of the read.
+ * Reads the Python stack of a blocked thread from outside. The caller makes sure that the thread
+ * did not run between begin and end of the read.
  */
 #ifndef SCPROF_WAIT_STACK_H
 #define SCPROF_WAIT_STACK_H

@@ -81,8 +81,8 @@ void agent_unmap(void *memory, size_t size);
 uint64_t agent_now(void);        /* CLOCK_MONOTONIC */
 uint64_t agent_thread_cpu(void); /* the calling thread's CPU clock */
 
-/* Starts recording this process when `anchor` (an address in the interpreter, or NULL for the global
- * scope) leads to a CPython that can be recorded. */
+/* Starts recording this process when `anchor` (an address in the interpreter, or NULL for the
+ * global scope) leads to a CPython that can be recorded. */
 void agent_start(const void *anchor);
 
 /* Claims a slot for the calling thread. Returns its index or -1. Releasing records its clocks. */
@@ -107,7 +107,8 @@ struct code_entry {
 	uint64_t code;
 	uint64_t print; /* fingerprint: changes when another code object takes the address */
 	uint64_t checked_ns;
-	uint64_t bytecode; /* address of the first instruction (3.9, 3.10: of the bytes object's data) */
+	uint64_t bytecode; /* address of the first instruction (3.9, 3.10: of the bytes object's
+			      data) */
 	uint32_t id;
 	uint32_t code_bytes;
 	int32_t first_traceable; /* byte offset of the first instruction that counts as started */

@@ -17,7 +17,8 @@
 #include "record/python/walk.h"
 
 #define FRAMES_FIRST 1024u
-#define FRAMES_PER_RECORD ((RING_RECORD_MAX - sizeof(struct ring_sample)) / sizeof(struct ring_frame))
+#define FRAMES_PER_RECORD \
+	((RING_RECORD_MAX - sizeof(struct ring_sample)) / sizeof(struct ring_frame))
 #define CHUNKS_MAX 65536
 /* CPU time within which a thread that leaves a system call has just been woken. */
 #define WAKE_NS 25000u
@@ -28,7 +29,7 @@
 struct capture_thread {
 	uint32_t generation;
 	uint32_t capacity;
-	uint32_t told; /* frames in `last` */
+	uint32_t told;  /* frames in `last` */
 	uint64_t waits; /* voluntary context switches, when last asked for */
 	struct ring_frame *current;
 	struct ring_frame *last;
@@ -68,8 +69,8 @@ uint64_t agent_thread_cpu(void)
 
 int capture_peek(uint64_t address, void *to, size_t size)
 {
-	struct iovec local = { to, size };
-	struct iovec remote = { (void *)(uintptr_t)address, size };
+	struct iovec local = {to, size};
+	struct iovec remote = {(void *)(uintptr_t)address, size};
 	long n = cpu_syscall(SYS_process_vm_readv, agent.pid, &local, 1, &remote, 1, 0);
 	unsigned char mapped;
 
@@ -173,10 +174,12 @@ static int take_frame(void *arg, uint64_t frame, uint64_t code, int64_t instr, i
 
 		if (tlbc > 0) {
 			/* struct { size; copies[] }: this thread's copy of the bytecode. */
-			uint64_t copies = *(const uint64_t *)(uintptr_t)(code + agent.layout.code_tlbc);
+			uint64_t copies =
+				*(const uint64_t *)(uintptr_t)(code + agent.layout.code_tlbc);
 
 			if (copies && tlbc < *(const int64_t *)(uintptr_t)copies)
-				base = *(const uint64_t *)(uintptr_t)(copies + 8 + (uint64_t)tlbc * 8);
+				base = *(const uint64_t *)(uintptr_t)(copies + 8 +
+								      (uint64_t)tlbc * 8);
 		}
 		offset = instr - (int64_t)base;
 		if (check_started && offset < w->last_entry.first_traceable)
@@ -190,7 +193,7 @@ static int take_frame(void *arg, uint64_t frame, uint64_t code, int64_t instr, i
 	}
 	if (w->count == 0)
 		w->leaf_instr = (uint64_t)instr;
-	t->current[w->count++] = (struct ring_frame){ w->last_entry.id, (int32_t)offset };
+	t->current[w->count++] = (struct ring_frame){w->last_entry.id, (int32_t)offset};
 	return 0;
 }
 
@@ -199,8 +202,8 @@ static void restart_walk(void *arg)
 	struct walk *w = arg;
 
 	w->count = 0;
-	w->chunk = *(const uint64_t *)(uintptr_t)(w->thread_state +
-						  agent.layout.ts_datastack_chunk);
+	w->chunk =
+		*(const uint64_t *)(uintptr_t)(w->thread_state + agent.layout.ts_datastack_chunk);
 	w->chunk_end = 0;
 }
 
@@ -213,7 +216,8 @@ static __attribute__((noinline)) int walk_plain(struct walk *w)
 static __attribute__((noinline)) int walk_guarded(struct walk *w)
 {
 	restart_walk(w);
-	return walk_thread(&agent.layout, w->thread_state, read_guarded, take_frame, restart_walk, w);
+	return walk_thread(&agent.layout, w->thread_state, read_guarded, take_frame, restart_walk,
+			   w);
 }
 
 /* The state of the calling thread in the interpreter it runs in, or 0. */
@@ -223,8 +227,8 @@ static uint64_t find_thread_state(void)
 	uint64_t own = (uint64_t)(uintptr_t)agent.this_thread_state();
 	uint64_t current, thread_id, finalizing;
 
-	/* Up to 3.11 PyGILState knows only the main interpreter's state of a thread; when the holder
-	 * of the GIL is another state of this very thread, that is the one that runs. */
+	/* Up to 3.11 PyGILState knows only the main interpreter's state of a thread; when the
+	 * holder of the GIL is another state of this very thread, that is the one that runs. */
 	if (l->runtime_tstate_current != PY_NO_OFFSET) {
 		current = *(const uint64_t *)(uintptr_t)(agent.runtime + l->runtime_tstate_current);
 		if (current && current != own && walk_pointer_ok(current) &&
@@ -297,7 +301,8 @@ static void write_sample(struct walk *w, struct ring_sample *head)
 		frames->generation = t->generation;
 		frames->common = common;
 		frames->count = part;
-		memcpy(frames->frames, t->current + (fresh - part), part * sizeof(struct ring_frame));
+		memcpy(frames->frames, t->current + (fresh - part),
+		       part * sizeof(struct ring_frame));
 		ring_commit(&frames->record, sizeof(*frames) + part * sizeof(struct ring_frame),
 			    RING_FRAMES, w->slot);
 		common += part;
@@ -351,8 +356,8 @@ static struct capture_thread *thread_of(unsigned slot)
 }
 
 /* Of a thread that leaves a system call: was it asked when it was ready to go on after a wait, but
- * not yet on a processor? Then it has hardly used any CPU since, and it has waited of its own accord
- * (unlike one that had to make room, perhaps for the sampler itself). */
+ * not yet on a processor? Then it has hardly used any CPU since, and it has waited of its own
+ * accord (unlike one that had to make room, perhaps for the sampler itself). */
 static bool was_just_woken(unsigned slot, uint64_t cpu_ns)
 {
 	struct capture_thread *t = agent.threads[slot];
@@ -364,7 +369,8 @@ static bool was_just_woken(unsigned slot, uint64_t cpu_ns)
 	waited = t->waits != (uint64_t)usage.ru_nvcsw;
 	t->waits = (uint64_t)usage.ru_nvcsw;
 	return waited && cpu_ns - atomic_load_explicit(&agent.slots[slot].asked_cpu_ns,
-						       memory_order_relaxed) < WAKE_NS;
+						       memory_order_relaxed) <
+				 WAKE_NS;
 }
 
 static void capture(unsigned slot, const ucontext_t *context)
@@ -446,7 +452,8 @@ void capture_handler(int signo, siginfo_t *info, void *context)
 	if (info->si_code != SI_QUEUE || value >> 16 != (unsigned)(RING_MAGIC & 0x7fff) ||
 	    (value & 0xffff) >= RING_SLOTS)
 		signal_forward(signo, info, context);
-	else if (atomic_load_explicit(&agent.live, memory_order_acquire) && owns_slot(value & 0xffff))
+	else if (atomic_load_explicit(&agent.live, memory_order_acquire) &&
+		 owns_slot(value & 0xffff))
 		capture(value & 0xffff, context);
 	errno = saved_errno;
 }

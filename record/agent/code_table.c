@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The code objects this process has seen on its stacks. An address is not an identity: a code object
- * may die and another be born in its place. So every hit is checked against a fingerprint of the
- * object's fields (from 3.12 on with its unique version; otherwise with the hashes of its names),
- * and a mismatch defines the address anew under a fresh id.
+ * The code objects this process has seen on its stacks. An address is not an identity: a code
+ * object may die and another be born in its place. So every hit is checked against a fingerprint of
+ * the object's fields (from 3.12 on with its unique version; otherwise with the hashes of its
+ * names), and a mismatch defines the address anew under a fresh id.
  *
  * One handler at a time may insert (a try-lock: never wait); a handler that finds the table busy or
  * full writes its definition under an id that is used once. The reader does not mind.
  */
 #include "record/agent/agent.h"
-
 
 #define TABLE_SIZE (1u << 16)
 #define TABLE_PROBES 32
@@ -108,7 +107,8 @@ static uint64_t fingerprint(const struct code_view *view)
 		/* The strings' own hashes: equal pointers may hold another text by now. */
 		h = mix(h, *(const uint64_t *)(uintptr_t)(view->name + agent.layout.str_hash));
 		h = mix(h, *(const uint64_t *)(uintptr_t)(view->filename + agent.layout.str_hash));
-		h = mix(h, *(const uint64_t *)(uintptr_t)(view->line_table + agent.layout.var_size));
+		h = mix(h,
+			*(const uint64_t *)(uintptr_t)(view->line_table + agent.layout.var_size));
 	}
 	return h;
 }
@@ -134,8 +134,8 @@ static int view_text(uint64_t object, struct text *text)
 		return -1;
 	if (length > TEXT_MAX)
 		length = TEXT_MAX;
-	text->data = object +
-		     (state >> l->str_ascii_bit & 1 ? l->str_ascii_data : l->str_compact_data);
+	text->data =
+		object + (state >> l->str_ascii_bit & 1 ? l->str_ascii_data : l->str_compact_data);
 	text->head.length = (uint32_t)length;
 	text->head.kind = kind;
 	text->bytes = (size_t)length * kind;

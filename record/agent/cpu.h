@@ -51,8 +51,8 @@ static inline int cpu_in_syscall(const ucontext_t *context)
 	return code[0] == 0x0f && code[1] == 0x05;
 }
 
-/* Of a thread in a system call: it was blocked there, and our signal woke it. The call returns EINTR
- * or will be restarted. */
+/* Of a thread in a system call: it was blocked there, and our signal woke it. The call returns
+ * EINTR or will be restarted. */
 static inline int cpu_was_blocked(const ucontext_t *context)
 {
 	return context->uc_mcontext.gregs[REG_RAX] == -EINTR ||
@@ -106,7 +106,7 @@ static inline int cpu_was_blocked(const ucontext_t *context)
 #endif
 
 #define cpu_syscall(...) CPU_SYSCALL_N(__VA_ARGS__, 0, 0, 0, 0, 0, 0)
-#define CPU_SYSCALL_N(n, a, b, c, d, e, f, ...)                                                    \
+#define CPU_SYSCALL_N(n, a, b, c, d, e, f, ...) \
 	cpu_syscall6(n, (long)(a), (long)(b), (long)(c), (long)(d), (long)(e), (long)(f))
 
 #endif

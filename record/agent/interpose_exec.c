@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Before the process becomes another program the sampler must have stopped signalling it: a signal
- * that is pending across exec would kill the new program. And the new program is given what it takes
- * to be recorded too, even when it gets a fresh environment. Runs in vfork children and between fork
- * and exec as well, so everything here lives on the stack.
+ * that is pending across exec would kill the new program. And the new program is given what it
+ * takes to be recorded too, even when it gets a fresh environment. Runs in vfork children and
+ * between fork and exec as well, so everything here lives on the stack.
  */
 #include "record/agent/agent.h"
 
@@ -144,15 +144,15 @@ static size_t environment_size(char *const envp[], size_t *preload_size)
 }
 
 /* Declares `envp_out`, the environment to pass on, on the caller's stack. */
-#define NEW_ENVIRONMENT(envp_in, envp_out)                                                         \
-	size_t preload_size_, count_ = environment_size(envp_in, &preload_size_);                  \
-	bool recorded_ = agent.socket[0] && count_ < ENVIRONMENT_MAX;                              \
-	char **space_ = __builtin_alloca(recorded_ ? (count_ + 3) * sizeof(char *) : 1);           \
-	char *preload_ = __builtin_alloca(recorded_ ? preload_size_ : 1);                          \
-	char *const *envp_out = (envp_in);                                                         \
-	if (recorded_) {                                                                           \
-		fill_environment(envp_in, space_, preload_);                                       \
-		envp_out = space_;                                                                 \
+#define NEW_ENVIRONMENT(envp_in, envp_out)                                               \
+	size_t preload_size_, count_ = environment_size(envp_in, &preload_size_);        \
+	bool recorded_ = agent.socket[0] && count_ < ENVIRONMENT_MAX;                    \
+	char **space_ = __builtin_alloca(recorded_ ? (count_ + 3) * sizeof(char *) : 1); \
+	char *preload_ = __builtin_alloca(recorded_ ? preload_size_ : 1);                \
+	char *const *envp_out = (envp_in);                                               \
+	if (recorded_) {                                                                 \
+		fill_environment(envp_in, space_, preload_);                             \
+		envp_out = space_;                                                       \
 	}
 
 static void before_exec(void)
@@ -221,18 +221,18 @@ AGENT_EXPORT int execveat(int dir, const char *path, char *const argv[], char *c
 }
 
 /* Turns the arguments of the execl family into an array on the stack. */
-#define COLLECT_ARGUMENTS(first, argv_out, list)                                                   \
-	va_list list;                                                                              \
-	size_t args_ = 1;                                                                          \
-	va_start(list, first);                                                                     \
-	while (va_arg(list, char *))                                                               \
-		args_++;                                                                           \
-	va_end(list);                                                                              \
-	char **argv_out = __builtin_alloca((args_ + 1) * sizeof(char *));                          \
-	argv_out[0] = (char *)(uintptr_t)(first);                                                  \
-	va_start(list, first);                                                                     \
-	for (size_t i_ = 1; i_ <= args_; i_++)                                                     \
-		argv_out[i_] = va_arg(list, char *)
+#define COLLECT_ARGUMENTS(first, argv_out, list)                          \
+	va_list list;                                                     \
+	size_t args_ = 1;                                                 \
+	va_start(list, first);                                            \
+	while (va_arg(list, char *))                                      \
+		args_++;                                                  \
+	va_end(list);                                                     \
+	char **argv_out = __builtin_alloca((args_ + 1) * sizeof(char *)); \
+	argv_out[0] = (char *)(uintptr_t)(first);                         \
+	va_start(list, first);                                            \
+	for (size_t i_ = 1; i_ <= args_; i_++)                            \
+	argv_out[i_] = va_arg(list, char *)
 
 AGENT_EXPORT int execl(const char *path, const char *arg, ...)
 {
@@ -287,8 +287,8 @@ static struct sigaction system_int, system_quit;
 
 AGENT_EXPORT int system(const char *command)
 {
-	char *argv[] = { (char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-			 (char *)(uintptr_t)command, NULL };
+	char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
+			(char *)(uintptr_t)command, NULL};
 	struct sigaction ignore, old_int, old_quit;
 	sigset_t block, old_mask, defaults;
 	posix_spawnattr_t attributes;

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * A signal that finds a thread inside a large write makes the kernel return what was written so far,
- * SA_RESTART or not. Programs that got all of it written before (an unbuffered Python's print to a
- * pipe, say) must still get that. So when it was our signal that cut a transfer short, and nothing
- * else, the rest follows here. Reads go on only where more is certain to come: regular files and
- * memory devices.
+ * A signal that finds a thread inside a large write makes the kernel return what was written so
+ * far, SA_RESTART or not. Programs that got all of it written before (an unbuffered Python's print
+ * to a pipe, say) must still get that. So when it was our signal that cut a transfer short, and
+ * nothing else, the rest follows here. Reads go on only where more is certain to come: regular
+ * files and memory devices.
  */
 #include "record/agent/agent.h"
 
@@ -16,7 +16,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-#define PARTS_MAX 1024 /* IOV_MAX */
+#define PARTS_MAX 1024   /* IOV_MAX */
 #define MEMORY_DEVICES 1 /* major number: /dev/zero, /dev/urandom, ... */
 
 _Thread_local volatile sig_atomic_t agent_cut_in;
@@ -46,24 +46,24 @@ static inline void make_sure(void)
 		interpose_io_start(); /* called before our constructor */
 }
 
-/* Does `call`, which transfers `left` bytes from `at` on, until all are done or something other than
- * our signal stopped it. */
-#define TRANSFER(size, may_go_on, call)                                                            \
-	size_t done = 0, left = (size);                                                            \
-	make_sure();                                                                               \
-	for (;;) {                                                                                 \
-		ssize_t n;                                                                         \
-                                                                                                   \
-		agent_cut_in = 0;                                                                  \
-		n = (call);                                                                        \
-		if (__builtin_expect(n == (ssize_t)left && !done, 1))                              \
-			return n;                                                                  \
-		if (n <= 0)                                                                        \
-			return done ? (ssize_t)done : n;                                           \
-		done += (size_t)n;                                                                 \
-		left -= (size_t)n;                                                                 \
-		if (!left || !agent_cut_in || !(may_go_on))                                        \
-			return (ssize_t)done;                                                      \
+/* Does `call`, which transfers `left` bytes from `at` on, until all are done or something other
+ * than our signal stopped it. */
+#define TRANSFER(size, may_go_on, call)                               \
+	size_t done = 0, left = (size);                               \
+	make_sure();                                                  \
+	for (;;) {                                                    \
+		ssize_t n;                                            \
+                                                                      \
+		agent_cut_in = 0;                                     \
+		n = (call);                                           \
+		if (__builtin_expect(n == (ssize_t)left && !done, 1)) \
+			return n;                                     \
+		if (n <= 0)                                           \
+			return done ? (ssize_t)done : n;              \
+		done += (size_t)n;                                    \
+		left -= (size_t)n;                                    \
+		if (!left || !agent_cut_in || !(may_go_on))           \
+			return (ssize_t)done;                         \
 	}
 
 static bool always_has_more(int fd)
@@ -78,36 +78,27 @@ static bool always_has_more(int fd)
 	return ret;
 }
 
-AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size)
-{
-	TRANSFER(size, true, real.write(fd, (const char *)data + done, left))
-}
+AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size){
+	TRANSFER(size, true, real.write(fd, (const char *)data + done, left))}
 
-AGENT_EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
-{
-	TRANSFER(size, true, real.pwrite(fd, (const char *)data + done, left, offset + (off_t)done))
-}
+AGENT_EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset){
+	TRANSFER(size, true,
+		 real.pwrite(fd, (const char *)data + done, left, offset + (off_t)done))}
 
 AGENT_EXPORT ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset)
 {
 	return pwrite(fd, data, size, offset);
 }
 
-AGENT_EXPORT ssize_t send(int fd, const void *data, size_t size, int flags)
-{
-	TRANSFER(size, true, real.send(fd, (const char *)data + done, left, flags))
-}
+AGENT_EXPORT ssize_t send(int fd, const void *data, size_t size, int flags){
+	TRANSFER(size, true, real.send(fd, (const char *)data + done, left, flags))}
 
-AGENT_EXPORT ssize_t read(int fd, void *data, size_t size)
-{
-	TRANSFER(size, always_has_more(fd), real.read(fd, (char *)data + done, left))
-}
+AGENT_EXPORT ssize_t read(int fd, void *data, size_t size){
+	TRANSFER(size, always_has_more(fd), real.read(fd, (char *)data + done, left))}
 
-AGENT_EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset)
-{
+AGENT_EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset){
 	TRANSFER(size, always_has_more(fd),
-		 real.pread(fd, (char *)data + done, left, offset + (off_t)done))
-}
+		 real.pread(fd, (char *)data + done, left, offset + (off_t)done))}
 
 AGENT_EXPORT ssize_t pread64(int fd, void *data, size_t size, off_t offset)
 {

@@ -44,7 +44,7 @@ _Static_assert(sizeof(struct thread_start) <= START_SIZE, "thread_start is too l
 static void thread_over(void *arg)
 {
 	struct thread_start *start = arg;
-	stack_t none = { .ss_flags = SS_DISABLE }, stack;
+	stack_t none = {.ss_flags = SS_DISABLE}, stack;
 	int saved_errno = errno;
 
 	if (start->slot >= 0 && agent.ring && agent_is_home())
@@ -58,8 +58,8 @@ static void thread_over(void *arg)
 static void *thread_main(void *arg)
 {
 	struct thread_start *start = arg;
-	stack_t stack = { .ss_sp = (char *)arg + START_SIZE,
-			  .ss_size = AGENT_SIGNAL_STACK - START_SIZE };
+	stack_t stack = {.ss_sp = (char *)arg + START_SIZE,
+			 .ss_size = AGENT_SIGNAL_STACK - START_SIZE};
 	void *ret;
 
 	sigaltstack(&stack, NULL);
@@ -92,8 +92,8 @@ AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attribu
 	return ret;
 }
 
-/* Every CPython calls this while it initialises its threads: the sign of life of an interpreter in a
- * library that was loaded after we were. */
+/* Every CPython calls this while it initialises its threads: the sign of life of an interpreter in
+ * a library that was loaded after we were. */
 AGENT_EXPORT int pthread_condattr_setclock(pthread_condattr_t *attributes, clockid_t clock)
 {
 	if (!real_condattr_setclock)

@@ -4,7 +4,6 @@
  */
 #include "record/agent/agent.h"
 
-
 #define RING_RESERVED 0x80000000u
 
 struct ring_record *ring_reserve(size_t size)
@@ -28,9 +27,8 @@ struct ring_record *ring_reserve(size_t size)
 			atomic_fetch_add_explicit(&ring->lost, 1, memory_order_relaxed);
 			return NULL;
 		}
-	} while (!atomic_compare_exchange_weak_explicit(&ring->head, &head, head + need,
-							memory_order_relaxed,
-							memory_order_relaxed));
+	} while (!atomic_compare_exchange_weak_explicit(
+		&ring->head, &head, head + need, memory_order_relaxed, memory_order_relaxed));
 
 	if (need != size) {
 		record = (struct ring_record *)(agent.data + at);

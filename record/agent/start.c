@@ -48,18 +48,18 @@ static uint64_t process_cpu(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
-/* Connects to scprof-record and hands over what is known, with the region's descriptor when there is
- * one. The socket's buffer takes it: nobody waits for an answer. Returns 0 or -1. */
+/* Connects to scprof-record and hands over what is known, with the region's descriptor when there
+ * is one. The socket's buffer takes it: nobody waits for an answer. Returns 0 or -1. */
 static int report(const struct ring_hello *hello, int region)
 {
-	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	struct sockaddr_un address = {.sun_family = AF_UNIX};
 	size_t length = strlen(agent.socket);
 	union {
 		char space[CMSG_SPACE(sizeof(int))];
 		struct cmsghdr align;
 	} control;
-	struct iovec part = { (void *)(uintptr_t)hello, sizeof(*hello) };
-	struct msghdr message = { .msg_iov = &part, .msg_iovlen = 1 };
+	struct iovec part = {(void *)(uintptr_t)hello, sizeof(*hello)};
+	struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
 	int fd, ret = -1;
 
 	if (length + 1 >= sizeof(address.sun_path))
@@ -178,10 +178,9 @@ int agent_claim_slot(bool main_thread)
 				      atomic_load_explicit(&slot->asked, memory_order_relaxed),
 				      memory_order_relaxed);
 		atomic_fetch_add_explicit(&slot->generation, 1, memory_order_relaxed);
-		while (used <= i &&
-		       !atomic_compare_exchange_weak_explicit(&agent.ring->slots_used, &used, i + 1,
-							      memory_order_relaxed,
-							      memory_order_relaxed))
+		while (used <= i && !atomic_compare_exchange_weak_explicit(
+					    &agent.ring->slots_used, &used, i + 1,
+					    memory_order_relaxed, memory_order_relaxed))
 			;
 		/* Paired with the sampler's look at the slots. */
 		agent_tid = tid;
@@ -346,7 +345,8 @@ void agent_start(const void *anchor)
 	}
 	if (memcmp(runtime, "xdebugpy", 8) == 0)
 		free_threaded = ((const uint64_t *)runtime)[2] != 0;
-	if (py_layout_find(&agent.layout, hex, free_threaded, runtime, PY_DEBUG_OFFSETS_SIZE, &why)) {
+	if (py_layout_find(&agent.layout, hex, free_threaded, runtime, PY_DEBUG_OFFSETS_SIZE,
+			   &why)) {
 		refuse(why);
 		return;
 	}
@@ -391,7 +391,8 @@ static void clean_environment(void)
 			if (entry[11 + path] == '\0')
 				continue;
 			if (entry[11 + path] == ':' || entry[11 + path] == ' ')
-				memmove(entry + 11, entry + 12 + path, strlen(entry + 12 + path) + 1);
+				memmove(entry + 11, entry + 12 + path,
+					strlen(entry + 12 + path) + 1);
 		}
 		*to++ = entry;
 	}

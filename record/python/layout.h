@@ -16,7 +16,7 @@
 #define PY_NO_OFFSET UINT32_MAX /* this version has no such field */
 
 struct py_layout {
-	uint32_t version;   /* major << 8 | minor */
+	uint32_t version; /* major << 8 | minor */
 	bool free_threaded;
 
 	/* _PyRuntime */
@@ -42,12 +42,12 @@ struct py_layout {
 	/* PyThreadState */
 	uint32_t ts_next;
 	uint32_t ts_interp;
-	uint32_t ts_frame;         /* <= 3.10: PyFrameObject * */
-	uint32_t ts_cframe;        /* 3.11, 3.12 */
-	uint32_t ts_current_frame; /* 3.13 on */
-	uint32_t ts_state;         /* 3.13 on: 1 = attached */
-	uint32_t ts_holds_gil;     /* 3.14 on */
-	uint32_t ts_thread_id;     /* pthread_t */
+	uint32_t ts_frame;            /* <= 3.10: PyFrameObject * */
+	uint32_t ts_cframe;           /* 3.11, 3.12 */
+	uint32_t ts_current_frame;    /* 3.13 on */
+	uint32_t ts_state;            /* 3.13 on: 1 = attached */
+	uint32_t ts_holds_gil;        /* 3.14 on */
+	uint32_t ts_thread_id;        /* pthread_t */
 	uint32_t ts_native_thread_id; /* 3.11 on */
 	uint32_t ts_datastack_chunk;  /* 3.11 on */
 	uint32_t ts_root_cframe;      /* 3.11, 3.12 */
@@ -73,7 +73,7 @@ struct py_layout {
 	uint32_t code_name;
 	uint32_t code_qualname; /* 3.11 on */
 	uint32_t code_line_table;
-	uint32_t code_bytes;      /* 3.11 on: offset of the inline bytecode; else of the bytes object */
+	uint32_t code_bytes; /* 3.11 on: offset of the inline bytecode; else of the bytes object */
 	uint32_t code_unit_count; /* 3.11 on: ob_size, number of 2-byte units */
 	uint32_t code_first_traceable;
 	uint32_t code_version; /* 3.12 on: u32 unique per code object */
@@ -82,7 +82,7 @@ struct py_layout {
 
 	/* objects */
 	uint32_t object_type;
-	uint32_t var_size;  /* ob_size */
+	uint32_t var_size; /* ob_size */
 	uint32_t str_length;
 	uint32_t str_hash;
 	uint32_t str_state;
@@ -100,7 +100,7 @@ struct py_layout {
 	uint32_t dict_keys;
 	uint32_t dict_values;
 	uint32_t module_dict;
-	uint32_t long_tag;   /* ob_size (<= 3.11) or lv_tag */
+	uint32_t long_tag; /* ob_size (<= 3.11) or lv_tag */
 	uint32_t long_digit;
 	uint32_t gen_frame;
 };

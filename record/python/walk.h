@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Walks the frames of one Python thread, leaf first. One walker for everybody: the caller brings the
- * function that reads memory (plain loads inside the agent, process_vm_readv from outside) and the
- * one that takes a frame. Both are inlined, so in the agent a frame costs a few loads.
+ * Walks the frames of one Python thread, leaf first. One walker for everybody: the caller brings
+ * the function that reads memory (plain loads inside the agent, process_vm_readv from outside) and
+ * the one that takes a frame. Both are inlined, so in the agent a frame costs a few loads.
  *
  * What is known of transient states (measured by single-stepping every instruction): up to 3.10 and
- * from 3.13 on the chain can be walked at any moment. 3.11 and 3.12 publish a new C frame before its
- * current_frame is stored, and a new Python frame before its back link: there the walk has to pass
- * through the frame that was current when the interpreter was last entered from C ("anchor"), and in
- * 3.12 it has to end at a shim frame; when it does not, the stack from the anchor on is still right.
+ * from 3.13 on the chain can be walked at any moment. 3.11 and 3.12 publish a new C frame before
+ * its current_frame is stored, and a new Python frame before its back link: there the walk has to
+ * pass through the frame that was current when the interpreter was last entered from C ("anchor"),
+ * and in 3.12 it has to end at a shim frame; when it does not, the stack from the anchor on is
+ * still right.
  */
 #ifndef SCPROF_WALK_H
 #define SCPROF_WALK_H
@@ -21,9 +22,9 @@
 /* Copies size bytes at address to `to`: 0, or -1 when the memory cannot be read. */
 typedef int (*walk_read_fn)(void *arg, uint64_t address, void *to, size_t size);
 
-/* Takes a frame whose code object is at `code`. instr is f_lasti in bytes (<= 3.10) or the address of
- * the instruction. tlbc is the index of the thread's own copy of the bytecode, 0 for the main one.
- * check_started: the frame counts only when it has reached its first traceable instruction.
+/* Takes a frame whose code object is at `code`. instr is f_lasti in bytes (<= 3.10) or the address
+ * of the instruction. tlbc is the index of the thread's own copy of the bytecode, 0 for the main
+ * one. check_started: the frame counts only when it has reached its first traceable instruction.
  * Returns 0, or -1 when this cannot be a frame. */
 typedef int (*walk_frame_fn)(void *arg, uint64_t frame, uint64_t code, int64_t instr, int32_t tlbc,
 			     int check_started);
@@ -39,8 +40,8 @@ WALK_INLINE int walk_load(walk_read_fn read, void *arg, uint64_t address, uint64
 }
 
 /* The frame objects of 3.9 and 3.10. */
-WALK_INLINE int walk_frame_objects(const struct py_layout *layout, uint64_t frame, walk_read_fn read,
-				   walk_frame_fn take, void *arg)
+WALK_INLINE int walk_frame_objects(const struct py_layout *layout, uint64_t frame,
+				   walk_read_fn read, walk_frame_fn take, void *arg)
 {
 	for (uint32_t n = 0; frame && n < WALK_MAX_FRAMES; n++) {
 		uint64_t code, back;
@@ -87,9 +88,8 @@ WALK_INLINE int walk_interpreter_frames(const struct py_layout *layout, uint64_t
 			if (layout->frame_tlbc_index != PY_NO_OFFSET &&
 			    read(arg, frame + layout->frame_tlbc_index, &tlbc, sizeof(tlbc)))
 				return -1;
-			if (!walk_pointer_ok(code) ||
-			    take(arg, frame, code, (int64_t)instr, tlbc,
-				 owner != layout->owner_generator))
+			if (!walk_pointer_ok(code) || take(arg, frame, code, (int64_t)instr, tlbc,
+							   owner != layout->owner_generator))
 				return -1;
 		}
 		frame = previous;
