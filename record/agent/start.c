@@ -109,10 +109,16 @@ static int make_region(const char *build, uint32_t hex, bool forked)
 {
 	struct ring_hello hello;
 	struct ring_header *ring;
+	struct rlimit limit;
 	char *memory;
-	int fd = memfd_create("scprof", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-	int ret = -1;
+	int fd, ret = -1;
 
+	/* Beyond the limit ftruncate ends in SIGXFSZ, which would kill the program. */
+	if (getrlimit(RLIMIT_FSIZE, &limit) == 0 && limit.rlim_cur < RING_REGION_SIZE) {
+		refuse("its limit on file sizes (ulimit -f) leaves no room for the shared memory");
+		return -1;
+	}
+	fd = memfd_create("scprof", MFD_CLOEXEC | MFD_ALLOW_SEALING);
 	if (fd < 0)
 		return -1;
 	/* Sealed against shrinking: scprof-record must be able to trust the size it mapped. */
