@@ -161,7 +161,7 @@ def test_pipe_whose_reader_leaves(tools, python, tmp_path):
     recorder = subprocess.Popen([tools.recorder, "-o", "-", "--", python.path, "-c",
                                  ONE_SECOND % 1.2 + "open(%r, 'w').close(); exit(6)" % str(mark)],
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert recorder.stdout.read(1)
+    assert recorder.stdout.buffer.read(1)
     recorder.stdout.close()
     assert recorder.wait(timeout=60) == 6
     assert mark.exists()
