@@ -192,7 +192,7 @@ struct model_view {
 	uint64_t start_ns; /* of what is shown, after --from */
 	uint64_t duration_ns;
 	const struct trace_header *header; /* of the first trace */
-	const char *command; /* its command, joined like model_process.command */
+	const char *command;               /* its command, joined like model_process.command */
 	int exit_status;                   /* of the command; -1 when not known */
 	enum model_weight weight;
 };

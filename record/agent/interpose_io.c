@@ -46,26 +46,6 @@ static inline void make_sure(void)
 		interpose_io_start(); /* called before our constructor */
 }
 
-/* Does `call`, which transfers `left` bytes from `at` on, until all are done or something other
- * than our signal stopped it. */
-#define TRANSFER(size, may_go_on, call)                               \
-	size_t done = 0, left = (size);                               \
-	make_sure();                                                  \
-	for (;;) {                                                    \
-		ssize_t n;                                            \
-                                                                      \
-		agent_cut_in = 0;                                     \
-		n = (call);                                           \
-		if (__builtin_expect(n == (ssize_t)left && !done, 1)) \
-			return n;                                     \
-		if (n <= 0)                                           \
-			return done ? (ssize_t)done : n;              \
-		done += (size_t)n;                                    \
-		left -= (size_t)n;                                    \
-		if (!left || !agent_cut_in || !(may_go_on))           \
-			return (ssize_t)done;                         \
-	}
-
 static bool always_has_more(int fd)
 {
 	int saved_errno = errno;
@@ -78,27 +58,100 @@ static bool always_has_more(int fd)
 	return ret;
 }
 
-AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size){
-	TRANSFER(size, true, real.write(fd, (const char *)data + done, left))}
+/* One call of the program. */
+struct transfer {
+	int fd;
+	char *data;
+	size_t size;
+	off_t offset;
+	int flags;
+};
+typedef ssize_t (*step_fn)(const struct transfer *t, size_t done);
 
-AGENT_EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset){
-	TRANSFER(size, true,
-		 real.pwrite(fd, (const char *)data + done, left, offset + (off_t)done))}
+/* Takes steps until all is done or something other than our signal stopped it. */
+static inline __attribute__((always_inline)) ssize_t transfer(const struct transfer *t,
+							      step_fn step, bool reading)
+{
+	size_t done = 0;
+
+	make_sure();
+	for (;;) {
+		ssize_t n;
+
+		agent_cut_in = 0;
+		n = step(t, done);
+		if (n <= 0)
+			return done ? (ssize_t)done : n;
+		done += (size_t)n;
+		if (done >= t->size || !agent_cut_in || (reading && !always_has_more(t->fd)))
+			return (ssize_t)done;
+	}
+}
+
+static inline ssize_t step_write(const struct transfer *t, size_t done)
+{
+	return real.write(t->fd, t->data + done, t->size - done);
+}
+
+static inline ssize_t step_pwrite(const struct transfer *t, size_t done)
+{
+	return real.pwrite(t->fd, t->data + done, t->size - done, t->offset + (off_t)done);
+}
+
+static inline ssize_t step_send(const struct transfer *t, size_t done)
+{
+	return real.send(t->fd, t->data + done, t->size - done, t->flags);
+}
+
+static inline ssize_t step_read(const struct transfer *t, size_t done)
+{
+	return real.read(t->fd, t->data + done, t->size - done);
+}
+
+static inline ssize_t step_pread(const struct transfer *t, size_t done)
+{
+	return real.pread(t->fd, t->data + done, t->size - done, t->offset + (off_t)done);
+}
+
+AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size)
+{
+	const struct transfer t = {fd, (char *)(uintptr_t)data, size, 0, 0};
+
+	return transfer(&t, step_write, false);
+}
+
+AGENT_EXPORT ssize_t pwrite(int fd, const void *data, size_t size, off_t offset)
+{
+	const struct transfer t = {fd, (char *)(uintptr_t)data, size, offset, 0};
+
+	return transfer(&t, step_pwrite, false);
+}
 
 AGENT_EXPORT ssize_t pwrite64(int fd, const void *data, size_t size, off_t offset)
 {
 	return pwrite(fd, data, size, offset);
 }
 
-AGENT_EXPORT ssize_t send(int fd, const void *data, size_t size, int flags){
-	TRANSFER(size, true, real.send(fd, (const char *)data + done, left, flags))}
+AGENT_EXPORT ssize_t send(int fd, const void *data, size_t size, int flags)
+{
+	const struct transfer t = {fd, (char *)(uintptr_t)data, size, 0, flags};
 
-AGENT_EXPORT ssize_t read(int fd, void *data, size_t size){
-	TRANSFER(size, always_has_more(fd), real.read(fd, (char *)data + done, left))}
+	return transfer(&t, step_send, false);
+}
 
-AGENT_EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset){
-	TRANSFER(size, always_has_more(fd),
-		 real.pread(fd, (char *)data + done, left, offset + (off_t)done))}
+AGENT_EXPORT ssize_t read(int fd, void *data, size_t size)
+{
+	const struct transfer t = {fd, data, size, 0, 0};
+
+	return transfer(&t, step_read, true);
+}
+
+AGENT_EXPORT ssize_t pread(int fd, void *data, size_t size, off_t offset)
+{
+	const struct transfer t = {fd, data, size, offset, 0};
+
+	return transfer(&t, step_pread, true);
+}
 
 AGENT_EXPORT ssize_t pread64(int fd, void *data, size_t size, off_t offset)
 {
