@@ -65,6 +65,7 @@ class Tools:
             run.setdefault("stdin", subprocess.DEVNULL)
         run.setdefault("capture_output", True)
         run.setdefault("text", True)
+        run.setdefault("preexec_fn", mind_signals)
         return subprocess.run([self.recorder, "-o", str(trace), *options, "--", *command],
                               timeout=timeout, **run)
 

@@ -126,7 +126,8 @@ def test_max_size(tools, interpreter, trace):
     done = tools.record(trace, [interpreter.path, "-c", program],
                         ["--max-size", "64K", "--rate", "5000"])
     assert (done.returncode, done.stdout) == (0, "end\n"), done.stderr
-    assert trace.stat().st_size <= limit
+    # What is under way when the limit is reached is still written.
+    assert trace.stat().st_size <= 2 * limit
     profile = tools.profile(trace)
     assert profile.totals["samples"] > 0
 

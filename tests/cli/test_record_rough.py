@@ -251,8 +251,10 @@ def test_concurrent_recordings(tools, python, tmp_path):
         assert len(profile.processes) == 1
 
 
-def test_recording_a_recording(tools, python, trace, tmp_path):
+def test_recording_a_recording(tools, python, trace, tmp_path, pytestconfig):
     """A recorder below a recorder: one of them gets the samples, nobody crashes."""
+    if pytestconfig.getoption("--sanitized"):
+        pytest.skip("sanitized programs refuse to start with a preloaded library")
     inner = tmp_path / "inner.trace"
     done = tools.record(trace, [tools.recorder, "-q", "-o", str(inner), "--", python.path, "-c",
                                 LOOP + "for _ in range(50): spin()\nsys.exit(4)"])
