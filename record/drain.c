@@ -300,6 +300,17 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 	if (event->cpu_ns > thread->last_cpu_ns)
 		thread->last_cpu_ns = event->cpu_ns;
 	d->totals.cpu_ns += cpu;
+	/* A wait is seen to end up to a tick late; then the thread has run for longer than there is
+	 * time since. What is too much here was too much in the wait: the next one makes up for it. */
+	if (cpu > wall) {
+		thread->owed_ns += cpu - wall;
+		wall = cpu;
+	} else {
+		uint64_t repaid = wall - cpu < thread->owed_ns ? wall - cpu : thread->owed_ns;
+
+		thread->owed_ns -= repaid;
+		wall -= repaid;
+	}
 
 	if (event->type == EVENT_SAMPLE) {
 		struct trace_sample sample = {
@@ -308,7 +319,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.pc = event->pc,
 			.flags = event->flags,
 			.time_ns = drain_since_start(d, time),
-			.wall_ns = wall > cpu ? wall : cpu,
+			.wall_ns = wall,
 			.cpu_ns = cpu,
 		};
 
@@ -320,7 +331,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.node = event->node,
 			.kind = event->type == EVENT_END ? TRACE_WAIT_END : event->kind,
 			.time_ns = drain_since_start(d, time),
-			.wall_ns = wall > cpu ? wall - cpu : 0,
+			.wall_ns = wall - cpu,
 			.cpu_ns = cpu,
 		};
 
