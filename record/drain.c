@@ -59,6 +59,9 @@ void drain_add(struct drain *d, struct target *t, bool launched)
 		dt->ancestors[dt->ancestor_count++] = pid;
 		pid = process_parent(pid);
 	}
+	/* Only a fork may turn out to be nothing but the way to another program. */
+	if (!t->ring->forked)
+		drain_define_process(d, t);
 }
 
 static struct event *new_event(struct drain_target *dt)
@@ -301,7 +304,8 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 		thread->last_cpu_ns = event->cpu_ns;
 	d->totals.cpu_ns += cpu;
 	/* A wait is seen to end up to a tick late; then the thread has run for longer than there is
-	 * time since. What is too much here was too much in the wait: the next one makes up for it. */
+	 * time since. What is too much here was too much in the wait: the next one makes up for it.
+	 */
 	if (cpu > wall) {
 		thread->owed_ns += cpu - wall;
 		wall = cpu;

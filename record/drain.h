@@ -17,7 +17,7 @@ struct drain *drain_new(struct trace_writer *writer, struct sampler *sampler, ui
 void drain_free(struct drain *d);
 
 /* Takes note of a new target; launched: it is the command itself. The process enters the trace, and
- * t->index is set, with its first event. */
+ * t->index is set, at once or, when it is a fork, with its first event. */
 void drain_add(struct drain *d, struct target *t, bool launched);
 size_t drain_processes(const struct drain *d); /* in the trace */
 

@@ -23,7 +23,7 @@ struct drained_thread {
 	uint64_t last_ns; /* CLOCK_MONOTONIC */
 	uint64_t last_cpu_ns;
 	uint64_t owed_ns; /* wall time charged beyond what passed, to be left out of later events */
-	uint32_t *nodes; /* the current stack, root first */
+	uint32_t *nodes;  /* the current stack, root first */
 	uint32_t depth;
 	size_t node_capacity;
 	uint32_t wait_node;

@@ -45,7 +45,7 @@ static uint32_t find_parent(const struct drain *d, const struct drain_target *dt
 	return TRACE_NONE;
 }
 
-/* A process enters the trace with its first event: what is forked only to become another program at
+/* A fork enters the trace with its first event: what is forked only to become another program at
  * once leaves no mark. */
 void drain_define_process(struct drain *d, struct target *t)
 {
