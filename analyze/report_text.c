@@ -50,9 +50,10 @@ static void print_share(const struct report *r, bool *comma, const char *name, u
 	char figure[FIGURE_SIZE];
 	char text[FIGURE_SIZE + 4];
 
-	if (ns == 0)
+	/* Blank when it rounds to nothing. */
+	if (!*figure_percent(figure, ns, r->view->total.cpu_ns))
 		return;
-	snprintf(text, sizeof(text), "%s %%", figure_percent(figure, ns, r->view->total.cpu_ns));
+	snprintf(text, sizeof(text), "%s %%", figure);
 	print_part(r, comma, name, text);
 }
 

@@ -38,6 +38,7 @@ struct sampled_thread {
 	uint32_t generation;
 	pid_t tid;
 	int schedstat_fd;
+	bool coarse;    /* it is the stat file instead */
 	int syscall_fd; /* -1 until the thread was seen to run */
 	struct wait_thread where;
 
@@ -112,12 +113,35 @@ static uint64_t random_next(struct sampler *s)
 	return s->random;
 }
 
+/* Where the kernel keeps no schedstat (built without it, or not quite Linux): the state letter and
+ * the CPU ticks of /proc/PID/task/TID/stat. A thread that runs now has run. */
+static int read_coarse(const struct sampled_thread *t, uint64_t *runtime_ns, uint64_t *runs)
+{
+	char text[512], state = 0, *at;
+	unsigned long long user = 0, system = 0;
+	ssize_t n = pread(t->schedstat_fd, text, sizeof(text) - 1, 0);
+
+	if (n <= 0)
+		return -1;
+	text[n] = '\0';
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 1, " %c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %llu %llu", &state,
+			  &user, &system) != 3)
+		return -1;
+	*runtime_ns = (user + system) * (1000000000u / (uint64_t)sysconf(_SC_CLK_TCK));
+	*runs = t->runs + (state == 'R');
+	return 0;
+}
+
 /* Reads the scheduler's numbers. Returns 0, or -1 when the thread is gone. */
 static int read_schedstat(const struct sampled_thread *t, uint64_t *runtime_ns, uint64_t *runs)
 {
 	char text[96], *end;
-	ssize_t n = pread(t->schedstat_fd, text, sizeof(text) - 1, 0);
+	ssize_t n;
 
+	if (t->coarse)
+		return read_coarse(t, runtime_ns, runs);
+	n = pread(t->schedstat_fd, text, sizeof(text) - 1, 0);
 	if (n <= 0)
 		return -1;
 	text[n] = '\0';
@@ -346,10 +370,17 @@ static void add_thread(struct sampled_target *st, uint32_t slot, uint32_t inner_
 	struct sampled_thread *t;
 	char path[64];
 	pid_t tid = target_outer_tid(st->target, inner_tid);
+	bool coarse = false;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/task/%d/schedstat", (int)st->target->pid, (int)tid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0) {
+		snprintf(path, sizeof(path), "/proc/%d/task/%d/stat", (int)st->target->pid,
+			 (int)tid);
+		fd = open(path, O_RDONLY | O_CLOEXEC);
+		coarse = true;
+	}
 	if (fd < 0)
 		return;
 	t = xcalloc(1, sizeof(*t));
@@ -357,6 +388,7 @@ static void add_thread(struct sampled_target *st, uint32_t slot, uint32_t inner_
 	t->generation = atomic_load_explicit(&shared->generation, memory_order_relaxed);
 	t->tid = tid;
 	t->schedstat_fd = fd;
+	t->coarse = coarse;
 	t->syscall_fd = -1;
 	t->where.pthread_id = shared->pthread_id;
 	t->where.inner_tid = inner_tid;
