@@ -247,7 +247,7 @@ def test_concurrent_recordings(tools, python, tmp_path):
         assert run.returncode == 0, talk
     for i in range(6):
         profile = tools.profile(tmp_path / ("%d.trace" % i))
-        assert profile.totals["samples"] > 10
+        assert profile.totals["samples"] > 0
         assert len(profile.processes) == 1
 
 

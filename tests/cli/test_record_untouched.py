@@ -8,6 +8,8 @@ import subprocess
 
 import pytest
 
+from recording import mind_signals
+
 HERE = os.path.dirname(os.path.abspath(__file__))
 STATE_OF = os.path.join(HERE, "state_of.py")
 
@@ -41,7 +43,7 @@ def test_state_is_the_same(tools, interpreter, tmp_path):
     environment = {**os.environ, "A": "1", "EMPTY": "", "LANG": "C.UTF-8"}
     command = [interpreter.path, STATE_OF, "an argument", "--quiet", "-o", ""]
     options = {"env": environment, "cwd": tmp_path, "timeout": 60, "capture_output": True,
-               "text": True, "stdin": subprocess.DEVNULL}
+               "text": True, "stdin": subprocess.DEVNULL, "preexec_fn": mind_signals}
     alone = subprocess.run(command, **options)
     assert alone.returncode == 0, alone.stderr
     done = tools.record(tmp_path / "t.trace", command, env=environment, cwd=tmp_path)
