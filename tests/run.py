@@ -10,6 +10,7 @@ fails without counting a failure, or counts nothing, is itself a failure.
 import argparse
 import os
 import re
+import signal
 import subprocess
 import sys
 import time
@@ -70,6 +71,9 @@ def run_suite(command):
 
 
 def main():
+    # Started in the background these are ignored, and so they would be in every program under test.
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
     parser = argparse.ArgumentParser()
     parser.add_argument("--build", default=os.path.join(ROOT, "build"))
     parser.add_argument("--slow", action="store_true")
