@@ -18,7 +18,6 @@ struct drained_thread {
 	uint32_t index; /* in the trace */
 	bool ended;
 	bool sampled;
-	bool named;
 	bool defined;
 	uint64_t last_ns; /* CLOCK_MONOTONIC */
 	uint64_t last_cpu_ns;

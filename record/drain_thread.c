@@ -158,7 +158,6 @@ void drain_name_thread(struct drain *d, struct drained_thread *thread, const cha
 	free(thread->name);
 	thread->name = xmemdup(name, size);
 	thread->definition.name = (struct trace_text){thread->name, size};
-	thread->named = true;
 	if (thread->defined)
 		trace_writer_thread(d->writer, &thread->definition);
 }

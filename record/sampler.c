@@ -64,7 +64,7 @@ struct sampled_target {
 	struct wait_stack *stacks;
 	uint64_t names_ns, strangers_ns;
 	uint32_t *strangers; /* tids without a slot at the last look for them */
-	size_t stranger_count, stranger_capacity;
+	size_t stranger_count;
 	bool names_wanted;
 	unsigned ticks;
 };
@@ -507,7 +507,6 @@ static void adopt_strangers(struct sampled_target *st, uint64_t now)
 	free(st->strangers);
 	st->strangers = found;
 	st->stranger_count = count;
-	st->stranger_capacity = capacity;
 }
 
 static void tick_target(struct sampler *s, struct sampled_target *st, uint64_t now)
