@@ -35,7 +35,7 @@ endif
 # Goals that compile nothing, or that install what is missing before they start make again.
 LIGHT_GOALS := help clean deps demo test check lint uninstall
 BUILD_GOALS := $(filter-out $(LIGHT_GOALS),$(or $(MAKECMDGOALS),all))
-PKGS := libzstd libprotobuf-c libcjson
+PKGS := libzstd libprotobuf-c libcjson zlib ncursesw
 
 ifneq ($(BUILD_GOALS),)
 have = $(shell command -v $(1) 2>/dev/null)
@@ -47,6 +47,8 @@ else
 missing += $(if $(call module,libzstd),,libzstd-dev)
 missing += $(if $(call module,libprotobuf-c),,libprotobuf-c-dev)
 missing += $(if $(call module,libcjson),,libcjson-dev)
+missing += $(if $(call module,zlib),,zlib1g-dev)
+missing += $(if $(call module,ncursesw),,libncurses-dev)
 endif
 missing += $(if $(call have,$(PROTOC_C)),,protobuf-c-compiler)
 ifneq ($(strip $(missing)),)
@@ -64,15 +66,18 @@ WARN := -Wall -Wextra -Wshadow -Wformat=2 -Wundef -Wvla -Wwrite-strings -Wstrict
 COMMON_CFLAGS := -std=gnu11 -D_GNU_SOURCE -DSCPROF_VERSION='"$(VERSION)"' -I. -MMD -MP
 BASE_CFLAGS := $(COMMON_CFLAGS) -pthread -I$(O) -I$(O)/formats $(WARN) \
 	$(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
-BASE_LDFLAGS := -pthread $(if $(SAN),-fsanitize=$(SAN))
+BASE_LDFLAGS := -pthread -Wl,--as-needed $(if $(SAN),-fsanitize=$(SAN))
 
 # The agent lives in somebody else's process: libc only, nothing exported but what it interposes,
 # no sanitizers, and no builtin that the compiler could turn into a call to a hooked function.
-AGENT_CFLAGS := $(COMMON_CFLAGS) $(WARN) -DSCPROF_AGENT $(if $(DEBUG),-O1,-O2) -g -fPIC \
+AGENT_CFLAGS := $(COMMON_CFLAGS) $(WARN) -DSCPROF_AGENT -U_FORTIFY_SOURCE $(if $(DEBUG),-O1,-O2) -g -fPIC \
 	-fvisibility=hidden -fno-builtin \
 	$(if $(findstring clang,$(CC)),,-fno-tree-loop-distribute-patterns) \
 	-ftls-model=initial-exec -fno-stack-protector -fno-omit-frame-pointer
-AGENT_LDFLAGS := -shared -Wl,-z,now -Wl,-z,defs -Wl,--hash-style=gnu
+# Its own calls of what it interposes stay within it, and it is never unloaded.
+AGENT_LDFLAGS := -shared -Wl,-z,now -Wl,-z,defs -Wl,-z,nodelete -Wl,--hash-style=gnu \
+	-Wl,-Bsymbolic-functions \
+	-Wl,--wrap=memcpy -Wl,--wrap=memmove
 
 # --- sources ------------------------------------------------------------------------------------
 
@@ -80,8 +85,12 @@ BASE_SRC := $(sort $(wildcard formats/base/*.c))
 FORMATS_SRC := $(sort $(wildcard formats/*.c))
 PYTHON_SRC := $(sort $(wildcard record/python/*.c))
 AGENT_SRC := $(sort $(wildcard record/agent/*.c record/python/layout*.c record/python/opcode*.c))
+# What only some of the agent's libraries contain: see launch_find_agent.
+AGENT_MEMORY_SRC := $(filter record/agent/heap_%,$(AGENT_SRC))
+AGENT_COPIES_SRC := $(filter record/agent/interpose_copy%,$(AGENT_SRC))
+AGENT_BASE_SRC := $(filter-out $(AGENT_MEMORY_SRC) $(AGENT_COPIES_SRC),$(AGENT_SRC))
 RECORD_SRC := $(filter-out record/scprof_record.c,$(sort $(wildcard record/*.c)))
-MODEL_SRC := $(sort $(wildcard analyze/model*.c analyze/filter*.c))
+MODEL_SRC := $(sort $(wildcard analyze/model*.c analyze/filter*.c analyze/ledger*.c) analyze/estimate.c analyze/series.c analyze/growth.c)
 ANALYZE_SRC := $(filter-out analyze/scprof_analyze.c $(MODEL_SRC),$(sort $(wildcard analyze/*.c)))
 CONVERT_SRC := $(filter-out convert/scprof_convert.c,$(sort $(wildcard convert/*.c)))
 
@@ -91,10 +100,12 @@ MODEL_OBJ := $(call objs,$(MODEL_SRC))
 RECORD_OBJ := $(call objs,$(RECORD_SRC) $(PYTHON_SRC))
 ANALYZE_OBJ := $(call objs,$(ANALYZE_SRC))
 CONVERT_OBJ := $(call objs,$(CONVERT_SRC))
-AGENT_OBJ := $(patsubst %.c,$(O)/agent/%.o,$(AGENT_SRC))
+agent_objs = $(patsubst %.c,$(O)/agent/%.o,$(1))
 
 TOOLS := $(O)/scprof-record $(O)/scprof-analyze $(O)/scprof-convert
 AGENT := $(O)/libscprof-agent.so
+AGENTS := $(AGENT) $(AGENT:.so=-memory.so) $(AGENT:.so=-copies.so) $(AGENT:.so=-memory-copies.so)
+MODULE := record/module/scprof.py
 MAN1 := $(sort $(wildcard man/*.1))
 MAN5 := $(sort $(wildcard man/*.5))
 
@@ -102,7 +113,7 @@ MAN5 := $(sort $(wildcard man/*.5))
 .PHONY: all help deps demo test check unit lint fuzz bench cross-check install uninstall clean force
 
 ## all           the three tools and the agent (the default)
-all: $(TOOLS) $(AGENT)
+all: $(TOOLS) $(AGENTS)
 
 ## help          this list
 help:
@@ -134,7 +145,7 @@ $(O)/formats/trace.pb-c.o: $(O)/formats/trace.pb-c.c $(O)/flags
 	$(call say,CC,$<)
 	$(Q)$(CC) $(filter-out -W%,$(BASE_CFLAGS)) $(CFLAGS) $(PKG_CFLAGS) -c -o $@ $<
 
-$(O)/formats/pack.o: $(O)/formats/trace.pb-c.h
+$(O)/formats/pack.o $(O)/formats/unpack.o: $(O)/formats/trace.pb-c.h
 # The assembler includes these.
 $(O)/convert/flamegraph_assets.o: convert/flamegraph.css convert/flamegraph.js
 
@@ -157,12 +168,22 @@ $(O)/scprof-convert: $(call objs,convert/scprof_convert.c) $(CONVERT_OBJ) $(MODE
 	$(call say,LINK,$@)
 	$(Q)$(link)
 
+# On the way of every copy and every allocation that the program makes.
+$(patsubst %,$(O)/agent/record/agent/%.o,interpose_copy heap_malloc heap_python): \
+	AGENT_CFLAGS += -fomit-frame-pointer
+
+# Ends in a jump, see watch_dlsym.
+$(O)/agent/record/agent/inject.o: AGENT_CFLAGS += -foptimize-sibling-calls
+
 $(O)/agent/%.o: %.c $(O)/flags
 	$(call say,CC,$<)
 	@mkdir -p $(@D)
 	$(Q)$(CC) $(AGENT_CFLAGS) -c -o $@ $<
 
-$(AGENT): $(AGENT_OBJ)
+$(AGENTS): $(call agent_objs,$(AGENT_BASE_SRC))
+$(filter %-memory.so %-memory-copies.so,$(AGENTS)): $(call agent_objs,$(AGENT_MEMORY_SRC))
+$(filter %-copies.so,$(AGENTS)): $(call agent_objs,$(AGENT_COPIES_SRC))
+$(AGENTS):
 	$(call say,LINK,$@)
 	$(Q)$(CC) $(AGENT_LDFLAGS) -o $@ $(filter %.o,$^) -ldl -pthread
 
@@ -194,11 +215,22 @@ lint:
 	$(Q)$(PYTHON) tests/lint/lint.py --build $(O)
 
 ## bench         cost and accuracy, against the other profilers that can be installed
-bench: all run-bench
+bench: all run-bench run-bench-memory run-bench-attach
 
-.PHONY: run-unit run-fuzz run-bench
+.PHONY: run-unit run-fuzz run-bench run-bench-memory run-bench-attach
 run-bench: $(O)/tests/make_big_trace
 	$(Q)$(PYTHON) tests/bench/bench.py --build $(O) $(BENCH)
+
+run-bench-memory: all $(O)/tests/make_big_trace $(O)/tests/alloc_pairs.so
+	$(Q)$(PYTHON) tests/bench/bench_memory.py --build $(O) $(BENCH_MEMORY)
+
+run-bench-attach: all
+	$(Q)$(PYTHON) tests/bench/bench_attach.py --build $(O) $(BENCH_ATTACH)
+
+$(O)/tests/alloc_pairs.so: tests/bench/alloc_pairs.c $(O)/flags
+	$(call say,CC,$<)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O2 -fno-builtin -fPIC -shared -pthread -o $@ $<
 
 $(O)/tests/make_big_trace: $(call objs,tests/bench/make_big_trace.c) $(FORMATS_OBJ)
 	$(call say,LINK,$@)
@@ -232,14 +264,14 @@ mandir := $(DESTDIR)$(PREFIX)/share/man
 install: all
 	$(Q)$(INSTALL) -d $(bindir) $(libdir) $(mandir)/man1 $(mandir)/man5
 	$(Q)$(INSTALL) -m 755 $(TOOLS) $(bindir)
-	$(Q)$(INSTALL) -m 644 $(AGENT) $(libdir)
+	$(Q)$(INSTALL) -m 644 $(AGENTS) $(MODULE) $(libdir)
 	$(Q)$(if $(MAN1),$(INSTALL) -m 644 $(MAN1) $(mandir)/man1)
 	$(Q)$(if $(MAN5),$(INSTALL) -m 644 $(MAN5) $(mandir)/man5)
 	@echo 'installed in $(DESTDIR)$(PREFIX)'
 
 ## uninstall     remove what install put there
 uninstall:
-	$(Q)rm -f $(addprefix $(bindir)/,$(notdir $(TOOLS))) $(libdir)/$(notdir $(AGENT)) \
+	$(Q)rm -f $(addprefix $(bindir)/,$(notdir $(TOOLS))) $(addprefix $(libdir)/,$(notdir $(AGENTS) $(MODULE))) \
 		$(addprefix $(mandir)/,$(MAN1:man/%=man1/%) $(MAN5:man/%=man5/%))
 	$(Q)rmdir $(libdir) 2>/dev/null || true
 

@@ -56,6 +56,15 @@ bool filter_match_thread(const char *const *globs, size_t count, const char *nam
 	return match_name_or_number(globs, count, name, tid);
 }
 
+bool filter_match_phase(const char *const *globs, size_t count, const char *label)
+{
+	for (size_t i = 0; i < count; i++) {
+		if (fnmatch(globs[i], label, 0) == 0)
+			return true;
+	}
+	return count == 0;
+}
+
 bool filter_match_process(const char *const *globs, size_t count, const char *command, int32_t pid)
 {
 	return match_name_or_number(globs, count, command, pid);

@@ -15,6 +15,7 @@ bool filter_match_path(const char *const *globs, size_t count, const char *path)
 /* Matches the qualified name or its last part: "run" finds Worker.run. */
 bool filter_match_function(const char *const *globs, size_t count, const char *name);
 bool filter_match_thread(const char *const *globs, size_t count, const char *name, int32_t tid);
+bool filter_match_phase(const char *const *globs, size_t count, const char *label);
 bool filter_match_process(const char *const *globs, size_t count, const char *command, int32_t pid);
 
 #endif

@@ -17,6 +17,7 @@ void filter_options_release(struct filter_options *o)
 	opt_list_release(&o->functions);
 	opt_list_release(&o->threads);
 	opt_list_release(&o->processes);
+	opt_list_release(&o->phases);
 }
 
 int filter_options_apply(const struct filter_options *o, struct model_options *options,
@@ -36,6 +37,8 @@ int filter_options_apply(const struct filter_options *o, struct model_options *o
 		.thread_count = o->threads.count,
 		.processes = o->processes.items,
 		.process_count = o->processes.count,
+		.phases = o->phases.items,
+		.phase_count = o->phases.count,
 		.gil_only = o->gil,
 	};
 	return 0;

@@ -20,6 +20,7 @@ struct filter_options {
 	struct opt_list functions;
 	struct opt_list threads;
 	struct opt_list processes;
+	struct opt_list phases;
 	bool gil;
 	bool wall;
 };
@@ -52,6 +53,13 @@ struct filter_options {
 			.kind = OPT_KIND_DURATION,                                                 \
 			.help = "leave out what was after TIME",                                   \
 			.offset = offsetof(type, member.to_ns),                                    \
+		},                                                                                 \
+		{                                                                                  \
+			.name = "phase",                                                           \
+			.arg = "LABEL",                                                            \
+			.kind = OPT_KIND_LIST,                                                     \
+			.help = "only phases with a label like this (a glob); may be repeated",    \
+			.offset = offsetof(type, member.phases),                                   \
 		},                                                                                 \
 		{                                                                                  \
 			.name = "file",                                                            \

@@ -22,9 +22,13 @@ struct model *model_new(const struct model_options *options)
 	struct model *m = xcalloc(1, sizeof(*m));
 
 	m->options = *options;
-	m->all_time = options->filter.from_ns == 0 && options->filter.to_ns == UINT64_MAX;
+	m->window = (struct model_window){options->filter.from_ns, options->filter.to_ns};
+	m->all_time = options->filter.from_ns == 0 && options->filter.to_ns == UINT64_MAX &&
+		      !options->filter.phase_count;
 	m->all_stacks = options->filter.file_count == 0 && options->filter.function_count == 0;
 	m->no_frame_line = MODEL_NO_ID;
+	m->cpu_bins.clock.origin_ns = options->filter.from_ns;
+	m->copy_bins.clock.origin_ns = options->filter.from_ns;
 	m->nodes = xgrow(m->nodes, &m->node_capacity, 1, sizeof(*m->nodes));
 	m->node_lines = xgrow(m->node_lines, &m->node_line_capacity, 1, sizeof(*m->node_lines));
 	m->nodes[0] = (struct model_node){.function = MODEL_NO_ID, .thread = MODEL_NO_ID};
@@ -41,7 +45,8 @@ struct model *model_new(const struct model_options *options)
 struct charge {
 	uint64_t samples;
 	uint64_t cpu_ns;
-	uint64_t idle_ns; /* wall time beside it, in which the thread was not seen waiting */
+	uint64_t idle_ns;  /* wall time beside it, in which the thread was not seen waiting */
+	uint64_t ready_ns; /* of that: ready to run, without a processor */
 	double square;
 };
 
@@ -51,7 +56,8 @@ static void charge_metrics(struct metrics *m, enum model_class class, const stru
 	m->cpu_ns += c->cpu_ns;
 	m->cpu_square += c->square;
 	m->wall_ns += c->cpu_ns + c->idle_ns;
-	m->wait_ns[TRACE_WAIT_OTHER] += c->idle_ns;
+	m->wait_ns[TRACE_WAIT_RUNNABLE] += c->ready_ns;
+	m->wait_ns[TRACE_WAIT_OTHER] += c->idle_ns - c->ready_ns;
 	switch (class) {
 	case MODEL_CLASS_PYTHON:
 		m->python_ns += c->cpu_ns;
@@ -89,10 +95,12 @@ static void add_share(struct model *m, struct model_thread_state *thread, uint32
 }
 
 static void charge(struct model *m, struct model_thread_state *thread,
-		   const struct model_place *place, const struct charge *c)
+		   const struct model_place *place, const struct charge *c, uint64_t time_ns)
 {
 	uint32_t line = model_own_line(m, place->node);
 
+	if (c->cpu_ns > 0)
+		series_bins_add(&m->cpu_bins, time_ns, (double)c->cpu_ns);
 	charge_metrics(&m->nodes[place->node].self, place->class, c);
 	charge_metrics(&m->threads[thread->id].total, place->class, c);
 	if (place->class == MODEL_CLASS_PYTHON)
@@ -131,26 +139,17 @@ static void report_event(const struct model_trace *t, const struct model_thread_
 
 /* ---- the filter on time --------------------------------------------------------------------- */
 
-/* A moment that ends a stretch: it is where the end of the stretch is. */
-static bool in_time(const struct model *m, uint64_t time_ns)
+/* Cuts [from, to] to the window; false when nothing is left. A moment is where the end of a stretch
+ * would be. */
+static bool cut_time(const struct model_window *window, uint64_t *from, uint64_t *to)
 {
-	const struct model_filter *f = &m->options.filter;
-
-	return (time_ns > f->from_ns || f->from_ns == 0) && time_ns <= f->to_ns;
-}
-
-/* Cuts [*start, *end] to the filter; false when nothing is left. */
-static bool cut_time(const struct model *m, uint64_t *start, uint64_t *end)
-{
-	if (m->all_time)
-		return true;
-	if (*start == *end)
-		return in_time(m, *start);
-	if (*start < m->options.filter.from_ns)
-		*start = m->options.filter.from_ns;
-	if (*end > m->options.filter.to_ns)
-		*end = m->options.filter.to_ns;
-	return *start < *end;
+	if (*from == *to)
+		return (*to > window->from_ns || window->from_ns == 0) && *to <= window->to_ns;
+	if (*from < window->from_ns)
+		*from = window->from_ns;
+	if (*to > window->to_ns)
+		*to = window->to_ns;
+	return *from < *to;
 }
 
 /* The part of amount, spread over [from, to], that falls into [start, end]. Neighbouring cuts of
@@ -204,16 +203,38 @@ static bool enter_thread(struct model_trace *t, uint32_t thread_id, uint64_t tim
 	return true;
 }
 
+/* One sample, or the part of it in one window. */
+static void charge_sample(struct model_trace *t, struct model_thread_state *thread,
+			  const struct trace_sample *s, struct charge *c, uint64_t start_ns,
+			  uint64_t end_ns)
+{
+	struct model *m = t->m;
+
+	c->square = (double)c->cpu_ns * (double)c->cpu_ns;
+	thread->last_weight_ns = c->cpu_ns;
+	if (s->flags & TRACE_SAMPLE_GIL)
+		m->view.gil_ns += c->cpu_ns;
+	charge(m, thread, &thread->last, c, end_ns + t->shift_ns);
+	model_charge_phases(t, &t->processes[thread->process], start_ns, end_ns, c->cpu_ns);
+	report_event(t, thread,
+		     (struct model_event){
+			     .node = thread->last.node,
+			     .start_ns = start_ns,
+			     .end_ns = end_ns,
+			     .cpu_ns = c->cpu_ns,
+		     });
+}
+
 static void take_sample(struct model_trace *t, const struct trace_sample *s)
 {
 	struct model *m = t->m;
 	struct model_thread_state *thread = &t->threads[s->thread];
 	uint64_t wall_ns = s->wall_ns < s->time_ns ? s->wall_ns : s->time_ns;
 	uint64_t from = s->time_ns - wall_ns;
-	uint64_t start = from;
-	uint64_t end = s->time_ns;
+	const struct model_process_state *process;
 	struct charge c = {0};
 	bool passes = enter_thread(t, s->thread, s->time_ns, s->cpu_ns);
+	bool charged = false;
 
 	m->view.quality.samples++;
 	m->view.quality.truncated += (s->flags & TRACE_SAMPLE_TRUNCATED) != 0;
@@ -234,29 +255,34 @@ static void take_sample(struct model_trace *t, const struct trace_sample *s)
 		return;
 	thread->last.granule = t->pcs[s->pc].granule;
 	thread->last.class = model_classify(t, s);
-	if (cut_time(m, &start, &end)) {
+	process = &t->processes[thread->process];
+	for (size_t i = model_window_at(process, from); i < process->window_count; i++) {
+		uint64_t start = from;
+		uint64_t end = s->time_ns;
 		uint64_t idle_ns = wall_ns > s->cpu_ns ? wall_ns - s->cpu_ns : 0;
 
-		c.samples = m->all_time || in_time(m, s->time_ns);
+		if (process->windows[i].from_ns > s->time_ns)
+			break;
+		if (!cut_time(&process->windows[i], &start, &end))
+			continue;
+		c.samples = end == s->time_ns;
 		c.cpu_ns += cut_amount(s->cpu_ns, from, s->time_ns, start, end);
 		c.idle_ns = cut_amount(idle_ns, from, s->time_ns, start, end);
-	} else if (c.cpu_ns == 0) {
-		return;
-	} else {
-		/* What was carried here is from the time that counts, the sample is from after it.
-		 */
-		start = end = m->options.filter.to_ns;
+		c.ready_ns = cut_amount(s->ready_ns < idle_ns ? s->ready_ns : idle_ns, from,
+					s->time_ns, start, end);
+		if (c.ready_ns > c.idle_ns)
+			c.ready_ns = c.idle_ns;
+		charge_sample(t, thread, s, &c, start, end);
+		c.cpu_ns = 0;
+		charged = true;
 	}
-	c.square = (double)c.cpu_ns * (double)c.cpu_ns;
-	thread->last_weight_ns = c.cpu_ns;
-	charge(m, thread, &thread->last, &c);
-	report_event(t, thread,
-		     (struct model_event){
-			     .node = thread->last.node,
-			     .start_ns = start,
-			     .end_ns = end,
-			     .cpu_ns = c.cpu_ns,
-		     });
+	/* What was carried here is from the time that counts, the sample is from after it. */
+	if (!charged && c.cpu_ns > 0) {
+		size_t at = model_window_at(process, from);
+		uint64_t end = at > 0 ? process->windows[at - 1].to_ns : process->windows[0].to_ns;
+
+		charge_sample(t, thread, s, &c, end, end);
+	}
 }
 
 /* The thread ends, or the trace does: what no later sample takes goes where the last one was. */
@@ -282,7 +308,9 @@ static void settle_carry(struct model_trace *t, uint32_t thread_id)
 	/* The last sample grows: (w + c)^2 - w^2. */
 	c.square = (double)c.cpu_ns * (double)(2 * thread->last_weight_ns + c.cpu_ns);
 	thread->last_weight_ns += c.cpu_ns;
-	charge(t->m, thread, &thread->last, &c);
+	charge(t->m, thread, &thread->last, &c, thread->last_time_ns + t->shift_ns);
+	model_charge_phases(t, &t->processes[thread->process], thread->last_time_ns,
+			    thread->last_time_ns, c.cpu_ns);
 	report_event(t, thread,
 		     (struct model_event){
 			     .node = thread->last.node,
@@ -292,44 +320,72 @@ static void settle_carry(struct model_trace *t, uint32_t thread_id)
 		     });
 }
 
-static void take_wait(struct model_trace *t, const struct trace_wait *w)
+static void charge_wait(struct model_trace *t, struct model_thread_state *thread,
+			uint32_t trace_node, enum trace_wait_kind kind, uint64_t start_ns,
+			uint64_t end_ns)
 {
 	struct model *m = t->m;
-	struct model_thread_state *thread = &t->threads[w->thread];
-	uint64_t wall_ns = w->wall_ns < w->time_ns ? w->wall_ns : w->time_ns;
-	uint64_t start = w->time_ns - wall_ns;
-	uint64_t end = w->time_ns;
-	enum trace_wait_kind kind = w->kind < TRACE_WAIT_KINDS ? w->kind : TRACE_WAIT_OTHER;
+	uint32_t node = model_resolve_node(t, thread, trace_node);
 	struct metrics *sums[2];
-	uint32_t node;
 
-	if (!enter_thread(t, w->thread, w->time_ns, w->cpu_ns))
-		return;
-	if (m->all_time || in_time(m, start))
-		thread->carry_ns += w->cpu_ns;
-	/* Between its last event and its end a thread was running or ready to run. */
-	if (kind == TRACE_WAIT_END)
-		kind = TRACE_WAIT_OTHER;
-	if (m->options.filter.gil_only || !cut_time(m, &start, &end) || start == end)
-		return;
-	node = model_resolve_node(t, thread, w->node);
 	if (node == MODEL_LEFT_OUT)
 		return;
 	model_own_line(m, node);
 	sums[0] = &m->nodes[node].self;
 	sums[1] = &m->threads[thread->id].total;
 	for (int i = 0; i < 2; i++) {
-		sums[i]->wall_ns += end - start;
-		sums[i]->wait_ns[kind] += end - start;
+		sums[i]->wall_ns += end_ns - start_ns;
+		sums[i]->wait_ns[kind] += end_ns - start_ns;
 	}
 	report_event(t, thread,
 		     (struct model_event){
 			     .node = node,
-			     .start_ns = start,
-			     .end_ns = end,
+			     .start_ns = start_ns,
+			     .end_ns = end_ns,
 			     .waiting = true,
 			     .wait = kind,
 		     });
+}
+
+static void take_wait(struct model_trace *t, const struct trace_wait *w)
+{
+	struct model *m = t->m;
+	struct model_thread_state *thread = &t->threads[w->thread];
+	uint64_t wall_ns = w->wall_ns < w->time_ns ? w->wall_ns : w->time_ns;
+	uint64_t from = w->time_ns - wall_ns, ready_until;
+	enum trace_wait_kind kind = w->kind < TRACE_WAIT_KINDS ? w->kind : TRACE_WAIT_OTHER;
+	const struct model_process_state *process;
+
+	if (!enter_thread(t, w->thread, w->time_ns, w->cpu_ns))
+		return;
+	process = &t->processes[thread->process];
+	if (model_in_windows(process, from))
+		thread->carry_ns += w->cpu_ns;
+	if (m->options.filter.gil_only || from == w->time_ns)
+		return;
+	ready_until = from + (w->ready_ns < wall_ns ? w->ready_ns : wall_ns);
+	/* Between its last event and its end a thread was running or ready to run. */
+	if (kind == TRACE_WAIT_END)
+		kind = TRACE_WAIT_OTHER;
+	for (size_t i = model_window_at(process, from); i < process->window_count; i++) {
+		uint64_t start = from, end = ready_until;
+
+		if (process->windows[i].from_ns > w->time_ns)
+			break;
+		if (from < ready_until && cut_time(&process->windows[i], &start, &end))
+			charge_wait(t, thread, w->node, TRACE_WAIT_RUNNABLE, start, end);
+		start = ready_until;
+		end = w->time_ns;
+		if (start < end && cut_time(&process->windows[i], &start, &end))
+			charge_wait(t, thread, w->node, kind, start, end);
+	}
+}
+
+/* Is it in the time that is shown? */
+static bool loss_counts(const struct model_trace *t, const struct trace_loss *loss)
+{
+	return t->m->all_time || (loss->process < t->process_count &&
+				  model_in_windows(&t->processes[loss->process], loss->time_ns));
 }
 
 static void take_loss(struct model_trace *t, const struct trace_loss *loss)
@@ -348,10 +404,16 @@ static void take_loss(struct model_trace *t, const struct trace_loss *loss)
 		t->unwalked_losses += loss->count;
 		break;
 	case TRACE_LOSS_LATE_TICK:
-		q->late_ticks += loss->count;
+		q->late_ticks += loss_counts(t, loss) ? loss->count : 0;
 		break;
 	case TRACE_LOSS_PROCESS:
 		q->processes_not_recorded += loss->count;
+		break;
+	case TRACE_LOSS_HEAP:
+		t->m->view.memory.lost += loss->count;
+		break;
+	case TRACE_LOSS_UNMATCHED:
+		t->m->view.memory.unmatched += loss->count;
 		break;
 	case TRACE_LOSS_KINDS:
 		break;
@@ -382,6 +444,8 @@ static void take_block(struct model_trace *t, const struct trace_block *b)
 		take_wait(t, &b->waits[wait]);
 	for (size_t i = 0; i < b->loss_count; i++)
 		take_loss(t, &b->losses[i]);
+	model_note_pauses(t, b);
+	model_take_memory(t, b);
 }
 
 /* ---- the end of a trace --------------------------------------------------------------------- */
@@ -434,7 +498,7 @@ static void charge_pool(struct model_trace *t, struct model_thread_state *thread
 		place.node = MODEL_LEFT_OUT;
 	if (place.node == MODEL_LEFT_OUT)
 		return;
-	charge(t->m, thread, &place, &c);
+	charge(t->m, thread, &place, &c, thread->last_time_ns + t->shift_ns);
 	report_event(t, thread,
 		     (struct model_event){
 			     .node = place.node,
@@ -478,14 +542,21 @@ static void settle_pool(struct model_trace *t, struct model_process_state *proce
 static void note_span(struct model_trace *t, const struct trace_header *header)
 {
 	struct model *m = t->m;
-	uint64_t start = m->options.filter.from_ns;
-	uint64_t end = t->end_ns < m->options.filter.to_ns ? t->end_ns : m->options.filter.to_ns;
+	size_t count;
+	struct model_window *windows = model_shown_windows(t, &count);
 
-	m->spans = xgrow(m->spans, &m->span_capacity, m->trace_count + 1, sizeof(*m->spans));
-	m->spans[m->trace_count++] = (struct model_span){
-		.start_ns = header->start_realtime_ns + start,
-		.end_ns = header->start_realtime_ns + (end > start ? end : start),
-	};
+	m->spans = xgrow(m->spans, &m->span_capacity, m->span_count + count + 1, sizeof(*m->spans));
+	for (size_t i = 0; i < count; i++) {
+		uint64_t start = windows[i].from_ns;
+		uint64_t end = t->end_ns < windows[i].to_ns ? t->end_ns : windows[i].to_ns;
+
+		m->spans[m->span_count++] = (struct model_span){
+			.start_ns = header->start_realtime_ns + start,
+			.end_ns = header->start_realtime_ns + (end > start ? end : start),
+		};
+	}
+	m->trace_count++;
+	free(windows);
 }
 
 static void note_damage(struct model *m, const char *damage)
@@ -523,6 +594,7 @@ static void finish_trace(struct model_trace *t, struct trace_reader *r)
 	model_note_threads(t);
 	if (end && end->time_ns > t->end_ns)
 		t->end_ns = end->time_ns;
+	model_settle_memory(t);
 	note_span(t, trace_reader_header(r));
 	if (!end || end->reason == TRACE_REASON_WRITE_ERROR)
 		m->view.quality.complete = false;
@@ -537,6 +609,7 @@ static void release_trace(struct model_trace *t)
 	for (size_t i = 0; i < t->process_count; i++) {
 		free(t->processes[i].pool_threads);
 		free(t->processes[i].first_counts);
+		free(t->processes[i].own_windows);
 		model_table_release(&t->processes[i].firsts);
 	}
 	free(t->functions);
@@ -554,29 +627,59 @@ static void release_trace(struct model_trace *t)
 	free(t->processes);
 }
 
-int model_add(struct model *m, struct trace_reader *r, struct err *err)
+struct model_trace *model_begin(struct model *m, struct trace_reader *r)
 {
 	const struct trace_header *header = trace_reader_header(r);
-	struct model_trace t = {.m = m, .defs = trace_reader_defs(r)};
-	struct trace_block block;
-	int status;
+	struct model_trace *t = xcalloc(1, sizeof(*t));
 
+	t->m = m;
+	t->reader = r;
+	t->defs = trace_reader_defs(r);
+	t->memory_rate = header->memory_rate;
+	t->copy_rate = header->copy_rate;
 	model_note_header(m, header);
 	if (header->start_realtime_ns > m->header.start_realtime_ns)
-		t.shift_ns = header->start_realtime_ns - m->header.start_realtime_ns;
-	for (;;) {
-		status = trace_reader_next(r, &block, err);
+		t->shift_ns = header->start_realtime_ns - m->header.start_realtime_ns;
+	return t;
+}
+
+static void note_definitions(struct model_trace *t)
+{
+	model_note_processes(t);
+	model_grow_names(t);
+	model_grow_pcs(t);
+}
+
+int model_take(struct model_trace *t, size_t most, struct err *err)
+{
+	struct trace_block block;
+	int status = 1;
+
+	for (size_t i = 0; i < most; i++) {
+		status = trace_reader_next(t->reader, &block, err);
 		if (status != 1)
 			break;
-		model_note_processes(&t);
-		model_grow_names(&t);
-		model_grow_pcs(&t);
-		take_block(&t, &block);
+		note_definitions(t);
+		take_block(t, &block);
 	}
-	model_note_processes(&t);
-	model_grow_names(&t);
-	model_grow_pcs(&t);
-	finish_trace(&t, r);
-	release_trace(&t);
+	return status;
+}
+
+void model_end(struct model_trace *t)
+{
+	if (!t)
+		return;
+	note_definitions(t);
+	finish_trace(t, t->reader);
+	release_trace(t);
+	free(t);
+}
+
+int model_add(struct model *m, struct trace_reader *r, struct err *err)
+{
+	struct model_trace *t = model_begin(m, r);
+	int status = model_take(t, SIZE_MAX, err);
+
+	model_end(t);
 	return status;
 }

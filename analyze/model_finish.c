@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The last step of a model and what is handed out of it; reading a trace by its path.
+ * The last step of a model and what is handed out of it.
  */
 #include <stdlib.h>
-#include <sys/stat.h>
 
 #include "analyze/model_state.h"
 #include "formats/base/xalloc.h"
@@ -53,9 +52,9 @@ static uint64_t sum_spans(struct model *m)
 	uint64_t duration = 0;
 	uint64_t covered = 0;
 
-	if (m->trace_count)
-		qsort(m->spans, m->trace_count, sizeof(*m->spans), compare_spans);
-	for (size_t i = 0; i < m->trace_count; i++) {
+	if (m->span_count)
+		qsort(m->spans, m->span_count, sizeof(*m->spans), compare_spans);
+	for (size_t i = 0; i < m->span_count; i++) {
 		uint64_t start = m->spans[i].start_ns > covered ? m->spans[i].start_ns : covered;
 
 		if (m->spans[i].end_ns <= start)
@@ -86,7 +85,14 @@ void model_finish(struct model *m)
 	model_settle(m);
 	model_load_sources(m);
 	view_files(m);
+	v->start_ns = m->options.filter.from_ns;
+	v->duration_ns = sum_spans(m);
+	model_average_memory(m, v->duration_ns);
+	model_find_leaks(m);
 	model_sum(m);
+	model_total_memory(m);
+	model_make_points(m);
+	model_list_leaks(m);
 	v->files = m->files_view;
 	v->file_count = m->file_table.count;
 	v->functions = m->functions;
@@ -99,11 +105,13 @@ void model_finish(struct model *m)
 	v->thread_count = m->thread_count;
 	v->processes = m->processes;
 	v->process_count = m->process_count;
+	v->refusals = m->refusals;
+	v->refusal_count = m->refusal_count;
 	v->natives = m->natives;
 	v->native_count = m->native_count;
 	v->total = m->nodes[0].total;
-	v->start_ns = m->options.filter.from_ns;
-	v->duration_ns = sum_spans(m);
+	v->phases = m->phases;
+	v->phase_count = m->phase_count;
 	v->header = &m->header;
 	if (m->own_ns)
 		v->quality.cpu_seen_fraction = (double)m->seen_ns / (double)m->own_ns;
@@ -115,62 +123,11 @@ const struct model_view *model_view(const struct model *m)
 	return &m->view;
 }
 
-static void forget_late_names(struct model *m)
-{
-	for (size_t i = 0; i < m->late_name_count; i++)
-		free(m->late_names[i]);
-	free(m->late_names);
-	m->late_names = NULL;
-	m->late_name_count = 0;
-}
-
-/* Reads a trace to its end for the names its threads have there. Trouble is left for the reading
- * that counts. */
-static void learn_late_names(struct model *m, const char *path)
-{
-	struct trace_reader *r = trace_reader_open(path, NULL);
-	const struct trace_defs *defs;
-	struct trace_block block;
-
-	if (!r)
-		return;
-	while (trace_reader_next(r, &block, NULL) == 1)
-		;
-	defs = trace_reader_defs(r);
-	m->late_names = xcalloc(defs->thread_count + 1, sizeof(*m->late_names));
-	m->late_name_count = defs->thread_count;
-	for (size_t i = 0; i < defs->thread_count; i++) {
-		if (defs->threads[i].name.size > 0)
-			m->late_names[i] = xstrdup(defs->threads[i].name.data);
-	}
-	trace_reader_close(r);
-}
-
-int model_add_path(struct model *m, const char *path, struct err *err)
-{
-	struct trace_reader *r;
-	struct stat st;
-	int ret;
-
-	forget_late_names(m);
-	if (m->options.filter.thread_count && strcmp(path, "-") != 0 && stat(path, &st) == 0 &&
-	    S_ISREG(st.st_mode))
-		learn_late_names(m, path);
-	r = trace_reader_open(path, err);
-	if (!r)
-		return -1;
-	m->path = path;
-	ret = model_add(m, r, err);
-	m->path = NULL;
-	trace_reader_close(r);
-	return ret;
-}
-
 void model_free(struct model *m)
 {
 	if (!m)
 		return;
-	forget_late_names(m);
+	model_forget_ahead(m);
 	for (size_t i = 0; i < m->file_table.count; i++)
 		free(m->files[i].source);
 	free(m->files);
@@ -190,9 +147,12 @@ void model_free(struct model *m)
 	model_slots_release(&m->slots);
 	free(m->shares);
 	free(m->natives);
+	free(m->refusals);
+	model_free_memory(m);
 	free(m->command);
 	free(m->damage);
 	free(m->spans);
+	free(m->phases);
 	model_table_release(&m->file_table);
 	model_table_release(&m->function_table);
 	model_table_release(&m->line_table);

@@ -167,6 +167,18 @@ uint32_t model_own_line(struct model *m, uint32_t node)
 	return m->no_frame_line;
 }
 
+uint32_t model_charged_line(struct model *m, uint32_t node)
+{
+	for (uint32_t at = node; at; at = m->nodes[at].parent) {
+		uint32_t function = m->nodes[at].function;
+
+		if (function != MODEL_NO_ID &&
+		    m->files[m->functions[function].file].origin == MODEL_USER)
+			return m->node_lines[at];
+	}
+	return model_own_line(m, node);
+}
+
 uint32_t model_not_sampled_node(struct model *m, struct model_thread_state *thread)
 {
 	uint32_t line = add_pseudo_line(m, "<not sampled>");

@@ -90,7 +90,8 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 	const struct model_filter *filter = &m->options.filter;
 	const char *command = model_command(m, p->command, p->command_count);
 
-	if (!filter_match_process(filter->processes, filter->process_count, command, p->pid))
+	if (!filter_match_process(filter->processes, filter->process_count, command, p->pid) ||
+	    !model_open_windows(t, (uint32_t)(state - t->processes)))
 		return;
 	state->id = (uint32_t)m->process_count;
 	m->processes = xgrow(m->processes, &m->process_capacity, m->process_count + 1,
@@ -102,6 +103,7 @@ static void add_process(struct model_trace *t, struct model_process_state *state
 		.words = process_words(m, p),
 		.word_count = p->command_count,
 		.python = python_version(m, p),
+		.forked = p->origin == TRACE_ORIGIN_FORK,
 		.start_ns = p->start_ns + t->shift_ns,
 		.end_ns = p->start_ns + t->shift_ns,
 	};
@@ -130,6 +132,7 @@ void model_note_processes(struct model_trace *t)
 				.id = MODEL_NO_ID,
 				.share_line = MODEL_NO_ID,
 				.split_trace_node = MODEL_NO_ID,
+				.ledger_thread = LEDGER_NONE,
 			};
 		}
 	}
@@ -177,6 +180,17 @@ void model_open_thread(struct model_trace *t, uint32_t thread)
 	};
 }
 
+void model_note_pauses(struct model_trace *t, const struct trace_block *b)
+{
+	for (size_t i = 0; i < b->mark_count; i++) {
+		const struct trace_mark *mark = &b->marks[i];
+
+		if (mark->process < t->process_count &&
+		    (mark->kind == TRACE_MARK_START || mark->kind == TRACE_MARK_STOP))
+			t->processes[mark->process].paused = true;
+	}
+}
+
 /* A process that becomes another program keeps its pid and its clocks: what was seen of it before
  * counts with what follows, whose end tells the CPU time of both. */
 static void follow_exec(struct model_trace *t, const bool *became_other)
@@ -189,6 +203,7 @@ static void follow_exec(struct model_trace *t, const bool *became_other)
 
 		if (p->origin == TRACE_ORIGIN_EXEC && old != MAP_NONE) {
 			t->processes[i].seen_ns += t->processes[old].seen_ns;
+			t->processes[i].paused |= t->processes[old].paused;
 			t->processes[old].seen_ns = 0;
 			t->processes[old].own_ns = 0;
 		}
@@ -196,6 +211,29 @@ static void follow_exec(struct model_trace *t, const bool *became_other)
 			map_set(&before, (uint32_t)p->pid, i);
 	}
 	map_release(&before);
+}
+
+static void note_refusals(struct model_trace *t)
+{
+	const struct model_filter *filter = &t->m->options.filter;
+	struct model *m = t->m;
+
+	for (size_t i = 0; i < t->defs->refusal_count; i++) {
+		const struct trace_refusal *refusal = &t->defs->refusals[i];
+
+		if (!filter_match_process(filter->processes, filter->process_count,
+					  refusal->command.data, refusal->pid))
+			continue;
+		m->refusals = xgrow(m->refusals, &m->refusal_capacity, m->refusal_count + 1,
+				    sizeof(*m->refusals));
+		m->refusals[m->refusal_count++] = (struct model_refusal){
+			.pid = refusal->pid,
+			.parent_pid = refusal->parent_pid,
+			.python = refusal->python,
+			.command = model_text(m, refusal->command.data, refusal->command.size),
+			.why = model_text(m, refusal->why.data, refusal->why.size),
+		};
+	}
 }
 
 void model_note_ends(struct model_trace *t)
@@ -212,10 +250,11 @@ void model_note_ends(struct model_trace *t)
 		if (end->process >= t->process_count)
 			continue;
 		state = &t->processes[end->process];
+		state->ended = true;
 		became_other[end->process] = end->how == TRACE_END_EXEC;
 		/* What an attached process did before we came is in its clocks, but not in ours. */
 		if (defs->processes[end->process].origin != TRACE_ORIGIN_ATTACH)
-			state->own_ns = end->cpu_ns;
+			state->own_ns = end->cpu_ns - end->exit_cpu_ns;
 		if (end->time_ns > t->end_ns)
 			t->end_ns = end->time_ns;
 		if (state->id == MODEL_NO_ID)
@@ -234,9 +273,10 @@ void model_note_ends(struct model_trace *t)
 		if (t->processes[i].id != MODEL_NO_ID && parent < t->process_count && parent != i)
 			m->processes[t->processes[i].id].parent = t->processes[parent].id;
 	}
+	note_refusals(t);
 	follow_exec(t, became_other);
 	for (size_t i = 0; i < t->process_count; i++) {
-		if (t->processes[i].own_ns == 0)
+		if (t->processes[i].own_ns == 0 || t->processes[i].paused)
 			continue;
 		m->own_ns += t->processes[i].own_ns;
 		m->seen_ns += t->processes[i].seen_ns;
@@ -258,7 +298,10 @@ void model_note_threads(struct model_trace *t)
 		thread = &m->threads[state->id];
 		p = &m->processes[thread->process];
 		thread->name = thread_name(t, i);
-		thread->end_ns = state->last_time_ns + t->shift_ns;
+		thread->end_ns = state->last_time_ns > state->memory_time_ns
+					 ? state->last_time_ns
+					 : state->memory_time_ns;
+		thread->end_ns += t->shift_ns;
 		if (thread->end_ns > p->end_ns)
 			p->end_ns = thread->end_ns;
 	}

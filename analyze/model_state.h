@@ -7,9 +7,11 @@
 #ifndef SCPROF_MODEL_STATE_H
 #define SCPROF_MODEL_STATE_H
 
+#include "analyze/ledger.h"
 #include "analyze/model.h"
 #include "analyze/model_slots.h"
 #include "analyze/model_table.h"
+#include "analyze/series.h"
 #include "formats/base/map.h"
 
 #define MODEL_NO_ID UINT32_MAX
@@ -56,10 +58,102 @@ struct model_place {
 	enum model_class class;
 };
 
+#define MODEL_RECENT_SITES 1024 /* a power of two */
+
+/* The memory of one process of one trace. */
+struct model_heap {
+	uint32_t process; /* of the model */
+	uint64_t shift_ns;
+	uint64_t end_ns; /* of the process, in the trace's time */
+	double rate;
+	struct ledger *ledger;
+	struct map sites; /* model node to site of the ledger */
+	struct model_site {
+		uint32_t node; /* + 1 */
+		uint32_t site;
+	} recent[MODEL_RECENT_SITES]; /* of sites, by node */
+	uint32_t *nodes;              /* and back */
+	size_t node_capacity;
+	struct map groups;         /* (kind, id of the line or function) to group */
+	struct model_group *kinds; /* by group */
+	size_t group_count;
+	size_t group_capacity;
+	uint32_t *threads; /* model threads by the ledger's */
+	size_t thread_count;
+	size_t thread_capacity;
+	struct memory total;
+	struct series_clock clock; /* of the footprint */
+	struct series rss;
+	struct series pss;
+	struct model_fork {
+		uint64_t time_ns;
+		double live_bytes;
+	} * forks; /* those before fork_at have been passed */
+	size_t fork_at;
+	size_t fork_count;
+	size_t fork_capacity;
+	double inherited_bytes;
+	double first_rss_bytes;
+	double max_rss_bytes;
+	double before_bytes; /* as in struct model_memory; 0: not one of those, or not known yet */
+	uint64_t minor_faults;
+	uint64_t major_faults;
+};
+
+/* What a group of the ledger is about. A line's stacks that are no leaks by the user's word are in
+ * a group of their own. */
+enum model_group_kind {
+	MODEL_GROUP_LINE,
+	MODEL_GROUP_CHARGED,
+	MODEL_GROUP_SUPPRESSED,
+	MODEL_GROUP_FUNCTION,
+};
+
+struct model_group {
+	enum model_group_kind kind;
+	uint32_t id;
+};
+
+/* Which of a site's groups is which. */
+enum { MODEL_SITE_LINE, MODEL_SITE_CHARGED, MODEL_SITE_FUNCTION };
+
+/* A leak and the groups it is made of. */
+struct model_leak_state {
+	uint32_t line;
+	struct model_leak leak;
+	double slope_variance;
+	struct estimate live;
+	double most; /* growth of the stack that stands for it */
+	struct model_leak_part {
+		uint32_t heap;
+		uint32_t group;
+	} * parts;
+	size_t part_count;
+	size_t part_capacity;
+};
+
+/* Time that counts: from_ns itself is not part of it, unless it is 0. */
+struct model_window {
+	uint64_t from_ns;
+	uint64_t to_ns;
+};
+
+/* What is known ahead of one process of the next trace; see model_path.c. */
+struct model_ahead {
+	struct model_ahead_phase {
+		char *label;
+		uint64_t from_ns;
+		uint64_t to_ns;
+	} * phases;
+	size_t count;
+	size_t capacity;
+};
+
 struct model {
 	struct model_options options;
-	bool all_time;   /* no --from, no --to */
-	bool all_stacks; /* no --file, no --function */
+	struct model_window window; /* --from and --to */
+	bool all_time;              /* no --from, no --to, no --phase */
+	bool all_stacks;            /* no --file, no --function */
 	struct intern texts;
 
 	struct model_table file_table; /* (path, origin, 0) */
@@ -101,9 +195,33 @@ struct model {
 	uint64_t *shares;
 	size_t share_capacity;
 
+	struct model_refusal *refusals;
+	size_t refusal_count;
+	size_t refusal_capacity;
 	struct model_native *natives;
 	size_t native_count;
 	size_t native_capacity;
+
+	struct model_heap **heaps; /* in order of their processes */
+	size_t heap_count;
+	size_t heap_capacity;
+	struct series_bins cpu_bins; /* of all processes, in the model's time */
+	struct series_bins copy_bins;
+	bool memory_seen;
+	bool copies_seen;
+	struct model_mark *marks;
+	size_t mark_count;
+	size_t mark_capacity;
+	struct model_memory_point *points;
+	struct model_leak_state *leaks;
+	size_t leak_count;
+	size_t leak_capacity;
+	struct model_leak *leaks_view;
+	float *leak_live;
+	uint8_t *suppressed; /* by function, see model_suppress.c */
+	size_t suppressed_count;
+	size_t suppressed_capacity;
+	float *live; /* point_count for each line that has any */
 
 	struct model_file *files_view;
 	struct model_view view;
@@ -119,7 +237,14 @@ struct model {
 		uint64_t start_ns; /* CLOCK_REALTIME */
 		uint64_t end_ns;
 	} * spans; /* what each trace shows */
+	size_t span_count;
 	size_t span_capacity;
+	struct model_phase *phases; /* those of a process in a row */
+	size_t phase_count;
+	size_t phase_capacity;
+	struct model_ahead *ahead; /* by process of the next trace */
+	size_t ahead_count;
+	size_t ahead_capacity;
 	char **late_names; /* of the next trace's threads; see model_add_path */
 	size_t late_name_count;
 };
@@ -136,15 +261,27 @@ struct model_thread_state {
 	uint32_t share;
 	uint32_t split_trace_node; /* the last probe of thread_nodes */
 	uint32_t split_node;
+	uint32_t ledger_thread;  /* LEDGER_NONE until its first memory event */
+	uint64_t memory_time_ns; /* of the last one */
 };
 
 struct model_process_state {
-	uint32_t id;            /* model process, MODEL_NO_ID when the filter leaves it out */
-	uint64_t seen_ns;       /* CPU time in its events, whatever the filter */
-	uint64_t own_ns;        /* CPU time by its own clocks, 0 when not known */
+	uint32_t id;      /* model process, MODEL_NO_ID when the filter leaves it out */
+	uint64_t seen_ns; /* CPU time in its events, whatever the filter */
+	uint64_t own_ns;  /* CPU time by its own clocks, 0 when not known */
+	const struct model_window *windows; /* in order; all in one when nothing is left out */
+	struct model_window *own_windows;
+	size_t window_count;
+	size_t first_phase;
+	size_t phase_count;
+	size_t phase_at; /* whose border comes next */
+	bool in_phase;
+	bool paused;            /* for a time: then not all of own_ns could be seen */
+	bool ended;             /* its end was seen, however it went */
 	uint32_t *pool_threads; /* that ended with CPU time but no sample; see their carry_ns */
 	size_t pool_thread_count;
 	size_t pool_thread_capacity;
+	struct model_heap *heap;   /* NULL until there is anything to say of its memory */
 	struct model_table firsts; /* (node, granule, class) of first samples */
 	uint64_t *first_counts;
 	size_t first_capacity;
@@ -158,8 +295,11 @@ struct model_pc {
 /* One trace on its way into the model. */
 struct model_trace {
 	struct model *m;
+	struct trace_reader *reader;
 	const struct trace_defs *defs;
 	uint64_t shift_ns; /* from this trace's time to the first one's */
+	uint64_t memory_rate;
+	uint64_t copy_rate;
 	uint64_t end_ns;   /* latest time seen */
 	uint32_t process;  /* of the current block */
 	uint64_t unwalked; /* samples marked so */
@@ -216,6 +356,8 @@ void model_note_sources(struct model_trace *t);
 /* model_process.c: processes and threads. */
 void model_note_processes(struct model_trace *t);
 void model_open_thread(struct model_trace *t, uint32_t thread);
+/* Not all of a process that was paused can be in the trace. */
+void model_note_pauses(struct model_trace *t, const struct trace_block *b);
 void model_note_ends(struct model_trace *t);
 void model_note_threads(struct model_trace *t);
 /* As a shell would take it. Caller frees with free. */
@@ -234,11 +376,59 @@ void model_settle(struct model *m);
 /* model_finish.c */
 void model_note_header(struct model *m, const struct trace_header *header);
 
+/* model_path.c: what is known of a trace before it is read. */
+void model_forget_ahead(struct model *m);
+
+/* model_phase.c: the time that counts. */
+/* Sets the windows and the phases of a process that is new; false: nothing of it counts. */
+bool model_open_windows(struct model_trace *t, uint32_t process);
+/* The first window that ends at time_ns or later; window_count: none. */
+size_t model_window_at(const struct model_process_state *state, uint64_t time_ns);
+bool model_in_windows(const struct model_process_state *state, uint64_t time_ns);
+/* Charges the phases of a process for their parts of [start_ns, end_ns]. */
+void model_charge_phases(struct model_trace *t, const struct model_process_state *state,
+			 uint64_t start_ns, uint64_t end_ns, uint64_t cpu_ns);
+/* Before each event of memory: notes what is live where phases begin and end. */
+void model_watch_phases(struct model_trace *t, struct model_process_state *state,
+			const struct ledger *ledger, uint64_t time_ns);
+/* All that counts, in order. Caller frees with free. */
+struct model_window *model_shown_windows(struct model_trace *t, size_t *count);
+
+/* model_memory.c: who holds how much. */
+void model_take_memory(struct model_trace *t, const struct trace_block *b);
+/* No more events of the trace: charges nodes, lines, functions, threads and processes. */
+void model_settle_memory(struct model_trace *t);
+/* Averages and totals over all traces, before model_sum and after it. */
+void model_average_memory(struct model *m, uint64_t duration_ns);
+void model_total_memory(struct model *m);
+void model_free_memory(struct model *m);
+
+/* model_suppress.c: stacks that are no leaks by the user's word. */
+bool model_pattern_matches(const char *pattern, const char *text);
+bool model_suppressed(struct model *m, uint32_t node);
+
+/* model_leaks.c: what grows and never comes back: found before model_sum, listed at the end. */
+void model_find_leaks(struct model *m);
+void model_list_leaks(struct model *m);
+void model_free_leaks(struct model *m);
+
+/* model_timeline.c: heap and footprint over time. */
+/* Adds the live bytes of a group at the model's points. */
+void model_add_live(const struct model *m, const struct model_heap *heap, uint32_t group,
+		    float *live);
+void model_make_points(struct model *m);
+
 /* model_sum.c: totals of nodes, lines, functions, files and processes. */
 void model_sum(struct model *m);
 
 /* model_source.c: reads what the traces do not hold from disk, when it cannot have changed. */
 void model_load_sources(struct model *m);
+
+/* The line that is charged with what a node has itself: the innermost of the user's code, else its
+ * own. Before model_finish. */
+uint32_t model_charged_line(struct model *m, uint32_t node);
+
+#define MODEL_MAX(a, b) ((a) > (b) ? (a) : (b))
 
 /* part * whole_part / whole without overflow; whole must not be 0. */
 static inline uint64_t model_scale(uint64_t part, uint64_t by, uint64_t whole)

@@ -12,8 +12,11 @@
 /* Children have larger ids than their parents. */
 static void sum_nodes(struct model *m)
 {
-	for (size_t i = 0; i < m->node_count; i++)
+	for (size_t i = 0; i < m->node_count; i++) {
 		m->nodes[i].total = m->nodes[i].self;
+		m->nodes[i].total.memory.own_peak_bytes = 0;
+		m->nodes[i].total.memory.own_peak_spread = (struct spread){0};
+	}
 	for (size_t i = m->node_count; i-- > 1;)
 		metrics_add(&m->nodes[m->nodes[i].parent].total, &m->nodes[i].total);
 }
@@ -24,6 +27,15 @@ static enum model_origin node_origin(const struct model *m, uint32_t node)
 
 	return function == MODEL_NO_ID ? MODEL_NONE
 				       : m->files_view[m->functions[function].file].origin;
+}
+
+static bool is_nothing(const struct metrics *self)
+{
+	const struct memory *m = &self->memory;
+
+	return self->wall_ns == 0 && self->samples == 0 && m->events == 0 && m->copies == 0 &&
+	       m->peak_bytes == 0 && m->free_bytes == 0 && m->read_bytes == 0 &&
+	       m->write_bytes == 0;
 }
 
 /* A node's own time belongs to its line, its function and its file, and is charged to the line of
@@ -40,7 +52,7 @@ static void sum_own(struct model *m)
 			charged[i] = charged[m->nodes[i].parent];
 		if (node_origin(m, i) == MODEL_USER)
 			charged[i] = i;
-		if (self->wall_ns == 0 && self->samples == 0)
+		if (is_nothing(self))
 			continue;
 		if (line == MODEL_NO_ID)
 			line = m->no_frame_line;

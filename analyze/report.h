@@ -17,10 +17,17 @@ enum report_section {
 	REPORT_NATIVE = 1 << 3,
 	REPORT_THREADS = 1 << 4,
 	REPORT_PROCESSES = 1 << 5,
+	REPORT_MEMORY = 1 << 6,
+	REPORT_LEAKS = 1 << 7,
+	REPORT_PEAK = 1 << 8,
+	REPORT_TEMPORARY = 1 << 9,
+	REPORT_COPIES = 1 << 10,
+	REPORT_TIMELINE = 1 << 11,
+	REPORT_PHASES = 1 << 12,
 };
 
 enum report_sort {
-	REPORT_SORT_WEIGHT, /* CPU or wall time, as the model was asked to weigh */
+	REPORT_SORT_WEIGHT, /* what the section is about: CPU or wall time, live at the peak, ... */
 	REPORT_SORT_CPU,
 	REPORT_SORT_TOTAL, /* with everything below */
 	REPORT_SORT_PYTHON,
@@ -29,6 +36,13 @@ enum report_sort {
 	REPORT_SORT_WALL,
 	REPORT_SORT_SAMPLES,
 	REPORT_SORT_NAME,
+	REPORT_SORT_VOLUME,
+	REPORT_SORT_PEAK,
+	REPORT_SORT_GROWTH,
+	REPORT_SORT_AVERAGE,
+	REPORT_SORT_TEMPORARY,
+	REPORT_SORT_COPIES,
+	REPORT_SORT_LIVE, /* still there when everything is over */
 };
 
 struct report_options {
@@ -41,6 +55,9 @@ struct report_options {
 	bool color;
 	bool unicode;
 	int width;                /* 0: do not cut anything */
+	double min_leak_rate;     /* bytes a second; slower leaks are left out */
+	double min_leak_bytes;    /* smaller ones, too */
+	uint64_t temporary;       /* k of "freed before the thread's next k allocations" */
 	const char *const *files; /* of --file: what to show, whoever's it is */
 	size_t file_count;
 };
@@ -49,8 +66,10 @@ struct report {
 	const struct model_view *view;
 	const struct report_options *options;
 	FILE *to;
-	bool all;  /* options->all, or there is no code of the user's */
-	bool thin; /* a figure was marked as too thin to trust */
+	enum model_weight weight; /* of the section; the model's own where it is about time */
+	bool all;                 /* options->all, or there is no code of the user's */
+	bool no_frame;            /* threads without a Python frame are listed in any case */
+	bool thin;                /* a figure was marked as too thin to trust */
 };
 
 #define REPORT_MIN_PERCENT 1.0
@@ -64,6 +83,8 @@ void report_lines(struct report *r);
 void report_tree(struct report *r);
 /* The same as rows of CSV. */
 void report_tree_csv(struct report *r);
+void report_leaks(struct report *r);
+void report_timeline(struct report *r);
 void report_json(struct report *r);
 void report_markdown(struct report *r);
 /* One table: sections must be one section. */
@@ -80,11 +101,20 @@ struct report_rows {
 
 #define REPORT_NO_LIMIT SIZE_MAX
 
+/* The same report about memory or copies: native threads have their share in it. */
+struct report report_about(const struct report *r, enum model_weight weight);
+
 /* limit and min_percent are defaults: what the user asked for goes first. */
 struct report_rows report_pick_lines(const struct report *r, size_t limit, double min_percent);
+/* Those whose memory is wanted, whatever share of the weight they have. */
+struct report_rows report_pick_lines_if(const struct report *r, size_t limit,
+					bool (*wanted)(const struct report *r,
+						       const struct memory *m));
 struct report_rows report_pick_functions(const struct report *r, size_t limit, double min_percent);
 struct report_rows report_pick_threads(const struct report *r, size_t limit);
 struct report_rows report_pick_processes(const struct report *r, size_t limit);
+/* report_processes.c: parents before their children; depths, unless NULL: the caller frees them. */
+struct report_rows report_process_tree(const struct report *r, size_t limit, uint32_t **depths);
 struct report_rows report_pick_natives(const struct report *r, size_t limit, double min_percent);
 
 /* The metrics that a line is shown and sorted by: charged for the user's code, else its own. */
@@ -154,5 +184,6 @@ enum report_style {
 /* "" without colour. */
 const char *report_style(const struct report *r, enum report_style style);
 enum report_style report_heat(uint64_t part, uint64_t whole);
+enum report_style report_heat_of(double part, double whole);
 
 #endif

@@ -9,6 +9,7 @@
 void report_csv(struct report *r)
 {
 	struct table t = {0};
+	struct report about;
 
 	switch ((enum report_section)r->options->sections) {
 	case REPORT_FUNCTIONS:
@@ -23,9 +24,31 @@ void report_csv(struct report *r)
 	case REPORT_PROCESSES:
 		tables_raw_processes(r, &t);
 		break;
+	case REPORT_PHASES:
+		tables_raw_phases(r, &t);
+		break;
 	case REPORT_TREE:
 		report_tree_csv(r);
 		return;
+	case REPORT_PEAK:
+		about = report_about(r, MODEL_PEAK);
+		report_tree_csv(&about);
+		return;
+	case REPORT_MEMORY:
+		tables_raw_memory(r, &t);
+		break;
+	case REPORT_TEMPORARY:
+		tables_raw_temporary(r, &t);
+		break;
+	case REPORT_COPIES:
+		tables_raw_copies(r, &t);
+		break;
+	case REPORT_LEAKS:
+		tables_raw_leaks(r, &t);
+		break;
+	case REPORT_TIMELINE:
+		tables_raw_timeline(r, &t);
+		break;
 	case REPORT_LINES:
 	default:
 		tables_raw_lines(r, &t);

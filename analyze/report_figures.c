@@ -92,7 +92,7 @@ bool figure_is_thin(struct report *r, const struct metrics *m)
 	double low;
 	double high;
 
-	if (m->cpu_ns == 0 || r->view->weight != MODEL_CPU)
+	if (m->cpu_ns == 0 || r->weight != MODEL_CPU)
 		return false;
 	metrics_interval(m, &r->view->total, &low, &high);
 	if (high - low <= (double)m->cpu_ns)
@@ -307,11 +307,16 @@ const char *report_style(const struct report *r, enum report_style style)
 	return r->options->color ? codes[style] : "";
 }
 
-enum report_style report_heat(uint64_t part, uint64_t whole)
+enum report_style report_heat_of(double part, double whole)
 {
-	double percent = percent_of(part, whole);
+	double percent = whole > 0 ? 100 * part / whole : 0;
 
 	if (percent >= HOT_PERCENT)
 		return REPORT_STYLE_HOT;
 	return percent >= WARM_PERCENT ? REPORT_STYLE_WARM : REPORT_STYLE_NONE;
+}
+
+enum report_style report_heat(uint64_t part, uint64_t whole)
+{
+	return report_heat_of((double)part, (double)whole);
 }

@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <time.h>
 
-#include "analyze/report.h"
-#include "formats/base/json_write.h"
+#include "analyze/report_json.h"
 #include "formats/base/xalloc.h"
 
 #include "formats/base/banned.h"
@@ -47,13 +46,14 @@ static void write_metrics(struct json *j, const struct report *r, const struct m
 	write_sampled(j, r, m, "python_ns", m->python_ns, sampled || r->options->intervals);
 	write_sampled(j, r, m, "native_ns", m->native_ns, sampled || r->options->intervals);
 	write_sampled(j, r, m, "system_ns", m->system_ns, sampled || r->options->intervals);
-	if (!r->view->header->wall)
-		return;
-	json_key_uint(j, "wall_ns", m->wall_ns);
-	json_key_uint(j, "wait_io_ns", m->wait_ns[TRACE_WAIT_IO]);
-	json_key_uint(j, "wait_lock_ns", m->wait_ns[TRACE_WAIT_LOCK]);
-	json_key_uint(j, "wait_sleep_ns", m->wait_ns[TRACE_WAIT_SLEEP]);
-	json_key_uint(j, "wait_gil_ns", m->wait_ns[TRACE_WAIT_GIL]);
+	if (r->view->header->wall) {
+		json_key_uint(j, "wall_ns", m->wall_ns);
+		json_key_uint(j, "wait_io_ns", m->wait_ns[TRACE_WAIT_IO]);
+		json_key_uint(j, "wait_lock_ns", m->wait_ns[TRACE_WAIT_LOCK]);
+		json_key_uint(j, "wait_sleep_ns", m->wait_ns[TRACE_WAIT_SLEEP]);
+		json_key_uint(j, "wait_gil_ns", m->wait_ns[TRACE_WAIT_GIL]);
+	}
+	report_json_memory(j, r, &m->memory);
 }
 
 static void write_run(struct json *j, const struct report *r)
@@ -78,6 +78,8 @@ static void write_run(struct json *j, const struct report *r)
 	if (*python)
 		json_key_text(j, "python", python);
 	json_key_text(j, "options", v->header->options.data);
+	if (v->memory.before_bytes > 0)
+		json_key_uint(j, "before_bytes", (uint64_t)v->memory.before_bytes);
 	if (v->exit_status >= 0)
 		json_key_int(j, "exit_status", v->exit_status);
 	json_end_object(j);
@@ -193,6 +195,9 @@ static void write_file(struct json *j, const struct report *r, const struct orde
 
 	for (size_t i = 0; i < count; i++)
 		metrics_add(&sum, &r->view->lines[lines[i].id].self);
+	/* The largest of a sum is not the sum of the largest. */
+	sum.memory.own_peak_bytes = file->self.memory.own_peak_bytes;
+	sum.memory.own_peak_spread = file->self.memory.own_peak_spread;
 	source_index_init(&source, file);
 	json_begin_object(j);
 	json_key_text(j, "path", file->path);
@@ -291,6 +296,7 @@ void report_json(struct report *r)
 	write_threads(&j, r);
 	write_files(&j, r);
 	write_functions(&j, r);
+	report_json_leaks(&j, r);
 	json_end_object(&j);
 	fputc('\n', r->to);
 }

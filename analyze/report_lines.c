@@ -5,26 +5,16 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "analyze/report.h"
+#include "analyze/report_columns.h"
 #include "formats/base/xalloc.h"
 
 #include "formats/base/banned.h"
 
-#define WAIT_SHARE 0.05 /* of the elapsed time: such a wait is shown in any case */
+#define WAIT_SHARE 0.05   /* of the elapsed time: such a wait is shown in any case */
+#define MEMORY_SHARE 0.05 /* of what is allocated, live at the peak or copied: the same */
 #define CONTEXT_LINES 2
-#define MAX_COLUMNS 8
 /* What source text gets at least; columns of figures give way on a narrow terminal. */
 #define SOURCE_WIDTH 30
-
-/* What the report says about one line number of a file: several functions can meet on it (a
- * lambda, a comprehension). */
-struct annotation {
-	int32_t line;
-	uint32_t function; /* the heaviest on it */
-	struct metrics shown;
-	uint64_t library_ns;
-	bool hot; /* one of the lines that were picked */
-};
 
 /* All annotations of one file, in order of lines. */
 struct annotated_file {
@@ -35,95 +25,10 @@ struct annotated_file {
 	size_t hot_count;
 };
 
-struct column {
-	const char *title;
-	int width;
-	uint64_t (*value)(const struct annotation *a);
-	bool time; /* absolute, not in percent */
-	bool interval;
-};
-
-static uint64_t value_cpu(const struct annotation *a)
-{
-	return a->shown.cpu_ns;
-}
-
-static uint64_t value_python(const struct annotation *a)
-{
-	return a->shown.python_ns;
-}
-
-static uint64_t value_native(const struct annotation *a)
-{
-	return a->shown.native_ns;
-}
-
-static uint64_t value_system(const struct annotation *a)
-{
-	return a->shown.system_ns;
-}
-
-static uint64_t value_library(const struct annotation *a)
-{
-	return a->library_ns;
-}
-
-static uint64_t value_wall(const struct annotation *a)
-{
-	return a->shown.wall_ns;
-}
-
-static uint64_t value_io(const struct annotation *a)
-{
-	return a->shown.wait_ns[TRACE_WAIT_IO];
-}
-
-static uint64_t value_lock(const struct annotation *a)
-{
-	return a->shown.wait_ns[TRACE_WAIT_LOCK];
-}
-
-static uint64_t value_sleep(const struct annotation *a)
-{
-	return a->shown.wait_ns[TRACE_WAIT_SLEEP];
-}
-
-static uint64_t value_gil(const struct annotation *a)
-{
-	return a->shown.wait_ns[TRACE_WAIT_GIL];
-}
-
-static uint64_t value_other(const struct annotation *a)
-{
-	return a->shown.wait_ns[TRACE_WAIT_RUNNABLE] + a->shown.wait_ns[TRACE_WAIT_OTHER];
-}
-
-static const struct column cpu_columns[] = {
-	{.title = "CPU %", .width = 6, .value = value_cpu},
-	{.title = "95 %", .width = 11, .value = value_cpu, .interval = true},
-	{.title = "Python", .width = 6, .value = value_python},
-	{.title = "native", .width = 6, .value = value_native},
-	{.title = "system", .width = 6, .value = value_system},
-	{.title = "library", .width = 7, .value = value_library},
-	{.title = "wall", .width = 8, .value = value_wall, .time = true},
-};
-
-static const struct column wall_columns[] = {
-	{.title = "wall %", .width = 6, .value = value_wall},
-	{.title = "CPU", .width = 6, .value = value_cpu},
-	{.title = "I/O", .width = 6, .value = value_io},
-	{.title = "lock", .width = 6, .value = value_lock},
-	{.title = "sleep", .width = 6, .value = value_sleep},
-	{.title = "GIL", .width = 6, .value = value_gil},
-	{.title = "other", .width = 6, .value = value_other},
-	{.title = "wall", .width = 8, .value = value_wall, .time = true},
-};
-
 struct line_report {
 	struct report *r;
 	uint64_t whole;
-	const struct column *columns[MAX_COLUMNS]; /* those with something in them */
-	size_t column_count;
+	struct line_columns columns;
 	struct annotation *annotations;
 	size_t annotation_count;
 	struct annotated_file *files;
@@ -149,6 +54,18 @@ static int compare_file_lines(const void *a, const void *b)
 	return x->id < y->id ? -1 : x->id > y->id;
 }
 
+static void add_live(const struct report *r, struct annotation *a, const struct model_line *line)
+{
+	float live[SPARK_WIDTH];
+
+	/* The model follows what is charged to the user's lines. */
+	if (r->all && line->charged.memory.malloc_bytes > line->self.memory.malloc_bytes)
+		return;
+	spark_shrink(live, SPARK_WIDTH, line->live, r->view->memory.point_count);
+	for (int i = 0; i < SPARK_WIDTH; i++)
+		a->live[i] += live[i];
+}
+
 static void annotate(struct line_report *l, const struct file_line *at, bool hot,
 		     uint64_t *heaviest)
 {
@@ -164,6 +81,7 @@ static void annotate(struct line_report *l, const struct file_line *at, bool hot
 		file->count++;
 	}
 	metrics_add(&a->shown, shown);
+	add_live(l->r, a, line);
 	a->library_ns += report_library_ns(l->r, line);
 	if (shown->wall_ns > *heaviest) {
 		*heaviest = shown->wall_ns;
@@ -194,15 +112,25 @@ static int compare_file_names(const void *a, const void *b)
 	return strcmp(x->file->path, y->file->path);
 }
 
-/* Where the program waits for a good part of its time is worth a look also when CPU is what counts,
- * unless the user said what to show. */
-static bool waits_long(const struct report *r, uint32_t line)
+static bool takes_share(double part, double whole)
+{
+	return part > 0 && part >= whole * MEMORY_SHARE;
+}
+
+/* Where the program waits for a good part of its time, or much of its memory comes from, is worth a
+ * look also when CPU is what counts, unless the user said what to show. */
+static bool is_notable(const struct report *r, uint32_t line)
 {
 	const struct model_view *v = r->view;
+	const struct metrics *m = report_line_metrics(r, &v->lines[line]);
+	const struct memory *whole = &v->total.memory;
 
-	return !r->options->top && r->options->min_percent < 0 &&
-	       report_line_metrics(r, &v->lines[line])->wall_ns >=
-		       (uint64_t)((double)v->duration_ns * WAIT_SHARE);
+	if (r->options->top || r->options->min_percent >= 0)
+		return false;
+	return m->wall_ns >= (uint64_t)((double)v->duration_ns * WAIT_SHARE) ||
+	       takes_share(m->memory.malloc_bytes, whole->malloc_bytes) ||
+	       takes_share(m->memory.peak_bytes, whole->peak_bytes) ||
+	       takes_share(m->memory.copy_bytes, whole->copy_bytes);
 }
 
 /* Gathers what there is to say about each line of each file. */
@@ -239,7 +167,7 @@ static void collect(struct line_report *l)
 				.file = &v->files[order[i].file],
 				.first = l->annotation_count,
 			};
-		annotate(l, &order[i], hot[order[i].id] || waits_long(l->r, order[i].id),
+		annotate(l, &order[i], hot[order[i].id] || is_notable(l->r, order[i].id),
 			 &heaviest);
 	}
 	if (l->file_count)
@@ -250,46 +178,14 @@ static void collect(struct line_report *l)
 	free(order);
 }
 
-static bool column_is_shown(const struct line_report *l, const struct column *column)
+static void choose_number_width(struct line_report *l)
 {
-	if (column->interval)
-		return l->r->options->intervals;
-	for (size_t i = 0; i < l->annotation_count; i++) {
-		if (column->value(&l->annotations[i]))
-			return true;
-	}
-	return false;
-}
-
-/* Columns in front of the source text. */
-static size_t margin_width(const struct line_report *l)
-{
-	size_t width = 3; /* the bar */
-
-	for (size_t i = 0; i < l->column_count; i++)
-		width += (size_t)l->columns[i]->width + 1 + (i == 0);
-	return width;
-}
-
-static void choose_columns(struct line_report *l)
-{
-	bool wall = l->r->view->weight == MODEL_WALL;
-	const struct column *all = wall ? wall_columns : cpu_columns;
-	size_t count = wall ? sizeof(wall_columns) / sizeof(*wall_columns)
-			    : sizeof(cpu_columns) / sizeof(*cpu_columns);
 	int32_t largest = 0;
 
-	for (size_t i = 0; i < count; i++) {
-		if (column_is_shown(l, &all[i]))
-			l->columns[l->column_count++] = &all[i];
-	}
 	for (size_t i = 0; i < l->annotation_count; i++) {
 		if (l->annotations[i].line > largest)
 			largest = l->annotations[i].line;
 	}
-	while (l->column_count > 1 && l->r->options->width > 0 &&
-	       margin_width(l) + SOURCE_WIDTH > (size_t)l->r->options->width)
-		l->column_count--;
 	for (l->number_width = 4; largest >= 10000; largest /= 10)
 		l->number_width++;
 }
@@ -297,13 +193,6 @@ static void choose_columns(struct line_report *l)
 static const char *bar(const struct line_report *l)
 {
 	return l->r->options->unicode ? " \u2502 " : " | ";
-}
-
-static void print_titles(const struct line_report *l)
-{
-	for (size_t i = 0; i < l->column_count; i++)
-		fprintf(l->r->to, " %*s%s", l->columns[i]->width, l->columns[i]->title,
-			i == 0 ? " " : "");
 }
 
 static void print_cut(const struct line_report *l, const char *text, size_t size, size_t used)
@@ -331,30 +220,36 @@ static void print_file_heading(const struct line_report *l, const struct annotat
 	const char *path = report_short_path(r, f->file);
 	const char *none = report_style(r, REPORT_STYLE_NONE);
 	char percent[FIGURE_SIZE];
-	char time[FIGURE_SIZE];
-	char share[2 * FIGURE_SIZE + 32];
+	char figure[FIGURE_SIZE];
+	struct buf share = {0};
 	uint64_t weight;
 	size_t rule = 24;
 
 	for (size_t i = 0; i < f->count; i++)
 		metrics_add(&sum, &l->annotations[f->first + i].shown);
 	weight = metrics_weight(&sum, r->view->weight);
-	snprintf(share, sizeof(share), "  %s %% of %s, %s",
-		 figure_percent(percent, weight, l->whole),
-		 r->view->weight == MODEL_WALL ? "wall time" : "CPU", figure_time(time, weight));
+	if (*figure_percent(percent, weight, l->whole))
+		buf_printf(&share, "  %s %% of %s, %s", percent,
+			   r->view->weight == MODEL_WALL ? "wall time" : "CPU",
+			   figure_time(figure, weight));
+	if (*figure_share(percent, sum.memory.peak_bytes, r->view->total.memory.peak_bytes))
+		buf_printf(&share, "%s%s %% of the peak, %s", share.size ? "; " : "  ", percent,
+			   figure_bytes(figure, sum.memory.peak_bytes));
 	fputs(report_style(r, REPORT_STYLE_DIM), r->to);
-	print_titles(l);
+	line_columns_print_titles(&l->columns);
 	fprintf(r->to, "%s%s%s", bar(l), none, report_style(r, REPORT_STYLE_BOLD));
-	print_cut(l, path, strlen(path), margin_width(l));
+	print_cut(l, path, strlen(path), line_columns_width(&l->columns));
 	fputs(none, r->to);
-	print_cut(l, share, strlen(share), margin_width(l) + report_width(path, strlen(path)));
+	print_cut(l, buf_text(&share), share.size,
+		  line_columns_width(&l->columns) + report_width(path, strlen(path)));
 	fprintf(r->to, "\n%s", report_style(r, REPORT_STYLE_DIM));
-	for (size_t i = 0; i < margin_width(l) - 2; i++)
+	for (size_t i = 0; i < line_columns_width(&l->columns) - 2; i++)
 		fputs(r->options->unicode ? "\u2500" : "-", r->to);
 	fputs(r->options->unicode ? "\u253c" : "+", r->to);
 	for (size_t i = 0; i < rule; i++)
 		fputs(r->options->unicode ? "\u2500" : "-", r->to);
 	fprintf(r->to, "%s\n", none);
+	buf_release(&share);
 }
 
 /* A line between stretches of source: what was left out, and whose code follows. */
@@ -362,35 +257,14 @@ static void print_gap(const struct line_report *l, const char *function)
 {
 	struct report *r = l->r;
 
-	fprintf(r->to, "%s%*s%s%*s", report_style(r, REPORT_STYLE_DIM), (int)margin_width(l) - 3,
-		"", bar(l), l->number_width, "...");
+	fprintf(r->to, "%s%*s%s%*s", report_style(r, REPORT_STYLE_DIM),
+		(int)line_columns_width(&l->columns) - 3, "", bar(l), l->number_width, "...");
 	if (function) {
 		fputs("  in ", r->to);
 		print_cut(l, function, strlen(function),
-			  margin_width(l) + (size_t)l->number_width + 5);
+			  line_columns_width(&l->columns) + (size_t)l->number_width + 5);
 	}
 	fprintf(r->to, "%s\n", report_style(r, REPORT_STYLE_NONE));
-}
-
-static void print_figures(const struct line_report *l, const struct annotation *a)
-{
-	struct report *r = l->r;
-	char text[FIGURE_SIZE];
-
-	for (size_t i = 0; i < l->column_count; i++) {
-		const struct column *column = l->columns[i];
-		const char *figure = "";
-
-		if (a && column->interval)
-			figure = figure_interval(text, r, &a->shown);
-		else if (a && column->time)
-			figure = figure_time(text, column->value(a));
-		else if (a)
-			figure = figure_percent(text, column->value(a), l->whole);
-		fprintf(r->to, " %*s", column->width, figure);
-		if (i == 0)
-			fputs(*figure && figure_is_thin(r, &a->shown) ? "~" : " ", r->to);
-	}
 }
 
 static void print_line(const struct line_report *l, const struct source_index *source, int32_t line,
@@ -404,7 +278,7 @@ static void print_line(const struct line_report *l, const struct source_index *s
 		style = report_heat(metrics_weight(&a->shown, r->view->weight), l->whole);
 	if (style)
 		fputs(report_style(r, style), r->to);
-	print_figures(l, a);
+	line_columns_print(&l->columns, a);
 	if (style)
 		fputs(report_style(r, REPORT_STYLE_NONE), r->to);
 	fprintf(r->to, "%s%s%*" PRId32 "%s", report_style(r, REPORT_STYLE_DIM), bar(l),
@@ -412,7 +286,8 @@ static void print_line(const struct line_report *l, const struct source_index *s
 	if (text.size) {
 		fputs(style ? report_style(r, style) : "", r->to);
 		fputs("  ", r->to);
-		print_cut(l, text.data, text.size, margin_width(l) + (size_t)l->number_width + 2);
+		print_cut(l, text.data, text.size,
+			  line_columns_width(&l->columns) + (size_t)l->number_width + 2);
 		fputs(style ? report_style(r, REPORT_STYLE_NONE) : "", r->to);
 	}
 	fputc('\n', r->to);
@@ -557,7 +432,8 @@ void report_lines(struct report *r)
 	size_t printed = 0;
 
 	collect(&l);
-	choose_columns(&l);
+	line_columns_init(&l.columns, r, l.annotations, l.annotation_count, SOURCE_WIDTH);
+	choose_number_width(&l);
 	for (size_t i = 0; i < l.file_count; i++) {
 		if (l.files[i].hot_count == 0)
 			continue;

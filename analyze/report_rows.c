@@ -2,6 +2,7 @@
  *
  * Which lines, functions, threads, processes and C functions a report shows, and in what order.
  */
+#include <math.h>
 #include <stdlib.h>
 
 #include "analyze/filter_match.h"
@@ -15,7 +16,13 @@ void report_init(struct report *r, const struct model_view *view,
 {
 	bool any = false;
 
-	*r = (struct report){.view = view, .options = options, .to = to, .all = options->all};
+	*r = (struct report){
+		.view = view,
+		.options = options,
+		.to = to,
+		.weight = view->weight,
+		.all = options->all,
+	};
 	/* A run without any code of the user's shows what there is. */
 	for (size_t i = 0; i < view->function_count && !any; i++) {
 		const struct model_function *f = &view->functions[i];
@@ -27,14 +34,26 @@ void report_init(struct report *r, const struct model_view *view,
 		r->all = true;
 }
 
+struct report report_about(const struct report *r, enum model_weight weight)
+{
+	struct report about = *r;
+
+	about.weight = weight;
+	about.no_frame = true;
+	return about;
+}
+
 bool metrics_any(const struct metrics *m)
 {
-	return m->cpu_ns > 0 || m->wall_ns > 0 || m->samples > 0;
+	const struct memory *memory = &m->memory;
+
+	return m->cpu_ns > 0 || m->wall_ns > 0 || m->samples > 0 || memory->malloc_bytes > 0 ||
+	       memory->growth_bytes != 0 || memory->peak_bytes > 0 || memory->copies > 0;
 }
 
 bool report_shows_file(const struct report *r, const struct model_file *file)
 {
-	if (!r->all && file->origin != MODEL_USER)
+	if (!r->all && file->origin != MODEL_USER && !(r->no_frame && file->origin == MODEL_NONE))
 		return false;
 	return filter_match_path(r->options->files, r->options->file_count, file->path);
 }
@@ -68,7 +87,7 @@ uint64_t report_sort_key(const struct report *r, const struct metrics *self,
 	case REPORT_SORT_CPU:
 		return self->cpu_ns;
 	case REPORT_SORT_TOTAL:
-		return metrics_weight(total, r->view->weight);
+		return metrics_weight(total, r->weight);
 	case REPORT_SORT_PYTHON:
 		return self->python_ns;
 	case REPORT_SORT_NATIVE:
@@ -79,15 +98,30 @@ uint64_t report_sort_key(const struct report *r, const struct metrics *self,
 		return self->wall_ns;
 	case REPORT_SORT_SAMPLES:
 		return self->samples;
+	case REPORT_SORT_VOLUME:
+		return metrics_weight(self, MODEL_MALLOC);
+	case REPORT_SORT_PEAK:
+		return metrics_weight(self, MODEL_PEAK);
+	case REPORT_SORT_GROWTH:
+		return metrics_weight(self, MODEL_LIVE);
+	case REPORT_SORT_AVERAGE:
+		return (uint64_t)fmax(0, self->memory.average_bytes);
+	case REPORT_SORT_TEMPORARY:
+		return metrics_weight(self, MODEL_TEMPORARY);
+	case REPORT_SORT_COPIES:
+		return metrics_weight(self, MODEL_COPIES);
+	case REPORT_SORT_LIVE:
+		return (uint64_t)fmax(0, self->memory.final_bytes);
 	case REPORT_SORT_WEIGHT:
 	case REPORT_SORT_NAME:
 		break;
 	}
-	return metrics_weight(self, r->view->weight);
+	return metrics_weight(self, r->weight);
 }
 
 struct candidate {
 	uint64_t key;
+	uint64_t volume;  /* in a section on memory: of what was as large, what allocates most */
 	const char *name; /* sorted by this first, with --sort name */
 	const char *path;
 	int64_t number;
@@ -106,6 +140,8 @@ static int compare_candidates(const void *a, const void *b)
 		return order;
 	if (x->key != y->key)
 		return x->key > y->key ? -1 : 1;
+	if (x->volume != y->volume)
+		return x->volume > y->volume ? -1 : 1;
 	/* Equal figures: an order that does not depend on the trace's ids. */
 	order = strcmp(x->path, y->path);
 	if (order)
@@ -125,7 +161,7 @@ struct picker {
 
 static struct picker start_pick(const struct report *r, double min_percent)
 {
-	uint64_t whole = metrics_weight(&r->view->total, r->view->weight);
+	uint64_t whole = metrics_weight(&r->view->total, r->weight);
 
 	if (r->options->min_percent >= 0)
 		min_percent = r->options->min_percent;
@@ -140,9 +176,10 @@ static void consider(struct picker *p, const struct metrics *self, const struct 
 
 	if (!metrics_any(total) && !metrics_any(self))
 		return;
-	if ((double)metrics_weight(shown, r->view->weight) < p->min_ns)
+	if ((double)metrics_weight(shown, r->weight) < p->min_ns)
 		return;
 	item.key = report_sort_key(r, self, total);
+	item.volume = r->weight == MODEL_PEAK ? metrics_weight(self, MODEL_MALLOC) : 0;
 	if (r->options->sort != REPORT_SORT_NAME)
 		item.name = NULL;
 	p->items = xgrow(p->items, &p->capacity, p->count + 1, sizeof(*p->items));
@@ -177,6 +214,30 @@ struct report_rows report_pick_lines(const struct report *r, size_t limit, doubl
 
 		if (report_shows_file(r, file))
 			consider(&p, report_line_metrics(r, line), &line->cumulative,
+				 (struct candidate){
+					 .name = file->path,
+					 .path = file->path,
+					 .number = line->line,
+					 .id = i,
+				 });
+	}
+	return end_pick(&p, limit);
+}
+
+struct report_rows report_pick_lines_if(const struct report *r, size_t limit,
+					bool (*wanted)(const struct report *r,
+						       const struct memory *m))
+{
+	const struct model_view *v = r->view;
+	struct picker p = {.r = r};
+
+	for (uint32_t i = 0; i < v->line_count; i++) {
+		const struct model_line *line = &v->lines[i];
+		const struct model_file *file = report_line_file(r, line);
+		const struct metrics *m = report_line_metrics(r, line);
+
+		if (report_shows_file(r, file) && wanted(r, &m->memory))
+			consider(&p, m, &line->cumulative,
 				 (struct candidate){
 					 .name = file->path,
 					 .path = file->path,

@@ -11,6 +11,8 @@ struct table_column {
 	const char *title;
 	bool left; /* aligned; figures go to the right */
 	bool code; /* Markdown: as code */
+	bool tail; /* where there is no room, keep the end: a path */
+	int drop;  /* on a narrow terminal the columns with the largest go first; 0: stays */
 };
 
 struct table {
@@ -37,8 +39,11 @@ void table_text(struct table *t, const char *text);
 void table_bytes(struct table *t, const char *text, size_t size);
 void table_printf(struct table *t, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void table_uint(struct table *t, uint64_t value);
+/* Blank for 0: nobody knows it. */
+void table_pid(struct table *t, int32_t pid);
 
-/* Columns without any content are left out. */
+/* Columns without any content are left out, and so are some of the others where the terminal is too
+ * narrow for all. */
 void table_print_text(const struct table *t, const struct report *r);
 void table_print_markdown(const struct table *t, FILE *to);
 /* RFC 4180; all columns. */

@@ -7,6 +7,7 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
+#include "analyze/report_memory.h"
 #include "formats/base/xalloc.h"
 
 #include "formats/base/banned.h"
@@ -20,7 +21,7 @@
 
 static uint64_t whole(const struct report *r)
 {
-	return metrics_weight(&r->view->total, r->view->weight);
+	return metrics_weight(&r->view->total, r->weight);
 }
 
 static void cell_percent(struct table *t, const struct report *r, uint64_t ns)
@@ -53,8 +54,8 @@ static void cell_interval(struct table *t, const struct report *r, const struct 
 	table_text(t, r->options->intervals ? figure_interval(text, r, m) : "");
 }
 
-static void cell_place(struct table *t, const struct report *r, const struct model_file *file,
-		       int32_t line)
+void table_place(struct table *t, const struct report *r, const struct model_file *file,
+		 int32_t line)
 {
 	struct buf text = {0};
 
@@ -64,7 +65,7 @@ static void cell_place(struct table *t, const struct report *r, const struct mod
 	buf_release(&text);
 }
 
-static void cell_source(struct table *t, const struct model_file *file, int32_t line)
+void table_source(struct table *t, const struct model_file *file, int32_t line)
 {
 	struct source_index source;
 	struct trace_text text;
@@ -105,12 +106,12 @@ size_t tables_hot_lines(struct report *r, struct table *t)
 	};
 	struct report_rows rows = report_pick_lines(r, TOP_LINES, REPORT_MIN_PERCENT);
 
-	table_init(t, r->view->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
+	table_init(t, r->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
 	for (size_t i = 0; i < rows.count; i++) {
 		const struct model_line *line = &r->view->lines[rows.ids[i]];
 		const struct model_file *file = report_line_file(r, line);
 		const struct metrics *m = report_line_metrics(r, line);
-		uint64_t weight = metrics_weight(m, r->view->weight);
+		uint64_t weight = metrics_weight(m, r->weight);
 
 		table_row(t, report_heat(weight, whole(r)));
 		cell_marked(t, r, m, weight);
@@ -120,11 +121,31 @@ size_t tables_hot_lines(struct report *r, struct table *t)
 		cell_percent(t, r, m->system_ns);
 		cell_percent(t, r, report_library_ns(r, line));
 		cell_time(t, m->wall_ns);
-		cell_place(t, r, file, line->line);
-		cell_source(t, file, line->line);
+		table_place(t, r, file, line->line);
+		table_source(t, file, line->line);
 	}
 	free(rows.ids);
 	return rows.left_out;
+}
+
+static void cells_of_memory(struct table *t, const struct report *r, const struct memory *m)
+{
+	char text[FIGURE_SIZE];
+
+	table_text(t, figure_bytes(text, m->malloc_bytes));
+	table_text(t, figure_share(text, m->peak_bytes, r->view->total.memory.peak_bytes));
+}
+
+/* Below a twentieth of a percent there is nothing to read. */
+static bool worth_a_row(const struct report *r, const struct model_function *f)
+{
+	uint64_t total = metrics_weight(&f->cumulative, r->weight);
+	const struct memory *m = &f->self.memory;
+	const struct memory *all = &r->view->total.memory;
+
+	return (total > 0 && total >= whole(r) / 2000) ||
+	       (m->malloc_bytes > 0 && m->malloc_bytes >= all->malloc_bytes / 2000) ||
+	       (m->peak_bytes > 0 && m->peak_bytes >= all->peak_bytes / 2000);
 }
 
 size_t tables_functions(struct report *r, struct table *t)
@@ -133,27 +154,31 @@ size_t tables_functions(struct report *r, struct table *t)
 		{.title = "self %"},
 		{.title = "95 %"},
 		{.title = "total %"},
-		{.title = "Python"},
-		{.title = "native"},
-		{.title = "system"},
+		{.title = "Python", .drop = 3},
+		{.title = "native", .drop = 4},
+		{.title = "system", .drop = 7},
 		{.title = "self"},
-		{.title = "total"},
+		{.title = "total", .drop = 5},
+		{.title = "alloc", .drop = 2},
+		{.title = "peak %", .drop = 6},
 		{.title = "function", .left = true, .code = true},
-		{.title = "defined at", .left = true},
+		{.title = "defined at", .left = true, .tail = true, .drop = 1},
 	};
+	struct report pick = *r;
 	struct report_rows rows;
 	size_t left_out;
 
-	rows = report_pick_functions(r, TOP_FUNCTIONS, 0);
+	/* Native threads have their share in the memory. */
+	pick.no_frame = report_has_memory(r);
+	rows = report_pick_functions(&pick, TOP_FUNCTIONS, 0);
 	table_init(t, columns, sizeof(columns) / sizeof(*columns));
 	for (size_t i = 0; i < rows.count; i++) {
 		const struct model_function *f = &r->view->functions[rows.ids[i]];
 		const struct model_file *file = &r->view->files[f->file];
-		uint64_t self = metrics_weight(&f->self, r->view->weight);
-		uint64_t total = metrics_weight(&f->cumulative, r->view->weight);
+		uint64_t self = metrics_weight(&f->self, r->weight);
+		uint64_t total = metrics_weight(&f->cumulative, r->weight);
 
-		/* Below a twentieth of a percent there is nothing to read. */
-		if (!r->options->top && total < whole(r) / 2000)
+		if (!r->options->top && !worth_a_row(r, f))
 			continue;
 		table_row(t, report_heat(self, whole(r)));
 		cell_marked(t, r, &f->self, self);
@@ -164,8 +189,9 @@ size_t tables_functions(struct report *r, struct table *t)
 		cell_percent(t, r, f->self.system_ns);
 		cell_time(t, self);
 		cell_time(t, total);
+		cells_of_memory(t, r, &f->self.memory);
 		table_text(t, f->name);
-		cell_place(t, r, file, f->first_line);
+		table_place(t, r, file, f->first_line);
 	}
 	left_out = rows.left_out;
 	free(rows.ids);
@@ -232,8 +258,8 @@ static void native_group_rows(struct report *r, struct table *t, const struct re
 	if (file->origin == MODEL_NONE)
 		table_text(t, r->view->functions[line->function].name);
 	else
-		cell_place(t, r, file, line->line);
-	cell_source(t, file, line->line);
+		table_place(t, r, file, line->line);
+	table_source(t, file, line->line);
 	for (size_t i = 0; i < rows->count; i++) {
 		const struct model_native *n = &r->view->natives[rows->ids[i]];
 
@@ -294,7 +320,7 @@ size_t tables_natives(struct report *r, struct table *t)
 
 static void cells_of_times(struct table *t, const struct report *r, const struct metrics *m)
 {
-	cell_percent(t, r, metrics_weight(m, r->view->weight));
+	cell_percent(t, r, metrics_weight(m, r->weight));
 	cell_time(t, m->cpu_ns);
 	cell_time(t, m->python_ns);
 	cell_time(t, m->native_ns);
@@ -303,15 +329,19 @@ static void cells_of_times(struct table *t, const struct report *r, const struct
 	cell_time(t, m->wait_ns[TRACE_WAIT_LOCK]);
 	cell_time(t, m->wait_ns[TRACE_WAIT_SLEEP]);
 	cell_time(t, m->wait_ns[TRACE_WAIT_GIL]);
-	cell_time(t, m->wait_ns[TRACE_WAIT_RUNNABLE] + m->wait_ns[TRACE_WAIT_OTHER]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_RUNNABLE]);
+	cell_time(t, m->wait_ns[TRACE_WAIT_OTHER]);
+	cells_of_memory(t, r, &m->memory);
 }
 
-#define TIME_COLUMNS(weight_title)                                                            \
-	{.title = weight_title}, {.title = "CPU"}, {.title = "Python"}, {.title = "native"},  \
-		{.title = "system"}, {.title = "I/O"}, {.title = "lock"}, {.title = "sleep"}, \
-		{.title = "GIL"},                                                             \
-	{                                                                                     \
-		.title = "other wait"                                                         \
+#define TIME_COLUMNS(weight_title)                                                                \
+	{.title = weight_title}, {.title = "CPU"}, {.title = "Python", .drop = 3},                \
+		{.title = "native", .drop = 4}, {.title = "system", .drop = 5}, {.title = "I/O"}, \
+		{.title = "lock"}, {.title = "sleep"}, {.title = "GIL"},                          \
+		{.title = "no CPU", .drop = 7}, {.title = "other wait", .drop = 6},               \
+		{.title = "alloc", .drop = 1},                                                    \
+	{                                                                                         \
+		.title = "peak %", .drop = 2                                                      \
 	}
 
 size_t tables_threads(struct report *r, struct table *t)
@@ -343,60 +373,6 @@ size_t tables_threads(struct report *r, struct table *t)
 			table_text(t, "");
 		table_printf(t, "%" PRId32, thread->tid);
 		table_text(t, thread->name);
-	}
-	free(rows.ids);
-	return rows.left_out;
-}
-
-/* How the process ended, when that is worth a word. */
-static void cell_end(struct table *t, const struct model_process *p)
-{
-	switch (p->how) {
-	case TRACE_END_EXIT:
-		if (p->status == 0)
-			table_text(t, "");
-		else
-			table_printf(t, "exit %" PRId32, p->status);
-		return;
-	case TRACE_END_SIGNAL:
-		table_printf(t, "signal %" PRId32, p->status);
-		return;
-	case TRACE_END_EXEC:
-		table_text(t, "exec");
-		return;
-	case TRACE_END_UNKNOWN:
-		break;
-	}
-	table_text(t, "");
-}
-
-size_t tables_processes(struct report *r, struct table *t)
-{
-	static const struct table_column cpu[] = {
-		TIME_COLUMNS("CPU %"), {.title = "pid"},      {.title = "parent"},
-		{.title = "Python"},   {.title = "ended by"}, {.title = "command", .left = true},
-	};
-	static const struct table_column wall[] = {
-		TIME_COLUMNS("wall %"), {.title = "pid"},      {.title = "parent"},
-		{.title = "Python"},    {.title = "ended by"}, {.title = "command", .left = true},
-	};
-	const struct model_view *v = r->view;
-	struct report_rows rows = report_pick_processes(r, TOP_THREADS);
-
-	table_init(t, v->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
-	for (size_t i = 0; i < rows.count; i++) {
-		const struct model_process *p = &v->processes[rows.ids[i]];
-
-		table_row(t, REPORT_STYLE_NONE);
-		cells_of_times(t, r, &p->total);
-		table_printf(t, "%" PRId32, p->pid);
-		if (p->parent < v->process_count)
-			table_printf(t, "%" PRId32, v->processes[p->parent].pid);
-		else
-			table_text(t, "");
-		table_text(t, p->python);
-		cell_end(t, p);
-		table_text(t, report_short_command(p));
 	}
 	free(rows.ids);
 	return rows.left_out;

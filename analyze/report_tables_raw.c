@@ -101,6 +101,7 @@ void tables_raw_lines(const struct report *r, struct table *t)
 		{.title = "charged_wall_ns"},
 		{.title = "cumulative_cpu_ns"},
 		{.title = "cumulative_wall_ns"},
+		TABLE_MEMORY_COLUMNS,
 		{.title = "source"},
 	};
 	struct report all = with_all_code(r);
@@ -129,6 +130,7 @@ void tables_raw_lines(const struct report *r, struct table *t)
 		table_uint(t, line->charged.wall_ns);
 		table_uint(t, line->cumulative.cpu_ns);
 		table_uint(t, line->cumulative.wall_ns);
+		table_memory_cells(t, r, &line->self.memory);
 		table_bytes(t, text.data, text.size);
 	}
 	source_index_release(&source);
@@ -149,6 +151,7 @@ void tables_raw_functions(const struct report *r, struct table *t)
 		{.title = "cumulative_native_ns"},
 		{.title = "cumulative_system_ns"},
 		{.title = "cumulative_wall_ns"},
+		TABLE_MEMORY_COLUMNS,
 	};
 	struct report all = with_all_code(r);
 	struct report_rows rows = report_pick_functions(&all, REPORT_NO_LIMIT, 0);
@@ -167,6 +170,7 @@ void tables_raw_functions(const struct report *r, struct table *t)
 		table_uint(t, f->cumulative.native_ns);
 		table_uint(t, f->cumulative.system_ns);
 		table_uint(t, f->cumulative.wall_ns);
+		table_memory_cells(t, r, &f->self.memory);
 	}
 	free(rows.ids);
 }
@@ -203,8 +207,8 @@ void tables_raw_natives(const struct report *r, struct table *t)
 void tables_raw_threads(const struct report *r, struct table *t)
 {
 	static const struct table_column columns[] = {
-		{.title = "pid"},      {.title = "tid"},    {.title = "name"},
-		{.title = "start_ns"}, {.title = "end_ns"}, METRIC_COLUMNS,
+		{.title = "pid"},    {.title = "tid"}, {.title = "name"},    {.title = "start_ns"},
+		{.title = "end_ns"}, METRIC_COLUMNS,   TABLE_MEMORY_COLUMNS,
 	};
 	struct report_rows rows = report_pick_threads(r, REPORT_NO_LIMIT);
 
@@ -219,18 +223,43 @@ void tables_raw_threads(const struct report *r, struct table *t)
 		table_uint(t, thread->start_ns);
 		table_uint(t, thread->end_ns);
 		cells_of_metrics(t, &thread->total);
+		table_memory_cells(t, r, &thread->total.memory);
 	}
 	free(rows.ids);
+}
+
+/* Its reason is in the last column. */
+static void refusal_row(struct table *t, const struct model_refusal *refusal, size_t columns)
+{
+	table_row(t, REPORT_STYLE_NONE);
+	table_pid(t, refusal->pid);
+	table_pid(t, refusal->parent_pid);
+	table_text(t, refusal->command);
+	for (size_t i = 3; i + 1 < columns; i++)
+		table_text(t, "");
+	table_text(t, refusal->why);
 }
 
 void tables_raw_processes(const struct report *r, struct table *t)
 {
 	static const struct table_column columns[] = {
-		{.title = "pid"},        {.title = "parent_pid"}, {.title = "command"},
-		{.title = "python"},     {.title = "start_ns"},   {.title = "end_ns"},
-		{.title = "own_cpu_ns"}, METRIC_COLUMNS,
+		{.title = "pid"},
+		{.title = "parent_pid"},
+		{.title = "command"},
+		{.title = "python"},
+		{.title = "start_ns"},
+		{.title = "end_ns"},
+		{.title = "own_cpu_ns"},
+		METRIC_COLUMNS,
+		TABLE_MEMORY_COLUMNS,
+		{.title = "leak_bytes"},
+		{.title = "inherited_bytes"},
+		{.title = "first_rss_bytes"},
+		{.title = "max_rss_bytes"},
+		{.title = "ended_by"},
+		{.title = "not_recorded"},
 	};
-	struct report_rows rows = report_pick_processes(r, REPORT_NO_LIMIT);
+	struct report_rows rows = report_process_tree(r, REPORT_NO_LIMIT, NULL);
 
 	table_init(t, columns, COUNT(columns));
 	for (size_t i = 0; i < rows.count; i++) {
@@ -248,6 +277,15 @@ void tables_raw_processes(const struct report *r, struct table *t)
 		table_uint(t, p->end_ns);
 		table_uint(t, p->own_cpu_ns);
 		cells_of_metrics(t, &p->total);
+		table_memory_cells(t, r, &p->total.memory);
+		table_printf(t, "%.0f", p->total.memory.leak_bytes);
+		table_printf(t, "%.0f", p->inherited_bytes);
+		table_printf(t, "%.0f", p->first_rss_bytes);
+		table_printf(t, "%.0f", p->max_rss_bytes);
+		table_process_end(t, p);
+		table_text(t, "");
 	}
 	free(rows.ids);
+	for (size_t i = 0; i < r->view->refusal_count; i++)
+		refusal_row(t, &r->view->refusals[i], COUNT(columns));
 }

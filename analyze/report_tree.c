@@ -9,6 +9,7 @@
 #include <stdlib.h>
 
 #include "analyze/model_table.h"
+#include "analyze/report_memory.h"
 #include "analyze/report_table.h"
 #include "formats/base/xalloc.h"
 
@@ -20,6 +21,7 @@
 /* Columns to leave for the figures and a name, and those of a file or a pipe. */
 #define NAMES_WIDTH 64
 #define WIDE 140
+#define TREE_COLUMNS 4
 #define NO_BRANCH UINT32_MAX
 /* Stand-ins for the function of a branch. */
 #define BRANCH_NO_FRAME (UINT32_MAX - 1)
@@ -222,7 +224,7 @@ struct walk {
 
 static void walk_init(struct walk *w, const struct call_tree *tree, double min_percent)
 {
-	uint64_t whole = metrics_weight(&tree->r->view->total, tree->r->view->weight);
+	uint64_t whole = metrics_weight(&tree->r->view->total, tree->r->weight);
 
 	*w = (struct walk){.tree = tree, .min_ns = (uint64_t)((double)whole * min_percent / 100)};
 	w->cursor = xcalloc(tree->count + 1, sizeof(*w->cursor));
@@ -233,8 +235,12 @@ static void walk_init(struct walk *w, const struct call_tree *tree, double min_p
 static bool is_shown(const struct walk *w, uint32_t branch)
 {
 	const struct metrics *total = &w->tree->branches[branch].total;
+	uint64_t weight = metrics_weight(total, w->tree->r->weight);
 
-	return metrics_any(total) && metrics_weight(total, w->tree->r->view->weight) >= w->min_ns;
+	/* What waits has no CPU time and is listed; what holds no memory is not. */
+	if (weight == 0 && w->tree->r->weight == MODEL_PEAK)
+		return false;
+	return metrics_any(total) && weight >= w->min_ns;
 }
 
 /* Moves past branches that are too light; true when the branch has another child to show. */
@@ -314,21 +320,40 @@ static void add_guides(struct buf *to, struct walk *w, uint32_t branch)
 	free(path);
 }
 
-void report_tree(struct report *r)
+static const struct table_column *columns_of(enum model_weight weight)
 {
-	static const struct table_column cpu[] = {
+	static const struct table_column cpu[TREE_COLUMNS] = {
 		{.title = "CPU %"},
 		{.title = "self %"},
 		{.title = "CPU"},
 		{.title = "function", .left = true},
 	};
-	static const struct table_column wall[] = {
+	static const struct table_column wall[TREE_COLUMNS] = {
 		{.title = "wall %"},
 		{.title = "self %"},
 		{.title = "wall"},
 		{.title = "function", .left = true},
 	};
-	uint64_t whole = metrics_weight(&r->view->total, r->view->weight);
+	static const struct table_column peak[TREE_COLUMNS] = {
+		{.title = "peak %"},
+		{.title = "self %"},
+		{.title = "peak"},
+		{.title = "function", .left = true},
+	};
+
+	return weight == MODEL_PEAK ? peak : weight == MODEL_WALL ? wall : cpu;
+}
+
+static bool is_thin(struct report *r, const struct metrics *m)
+{
+	if (r->weight == MODEL_PEAK)
+		return figure_bytes_is_thin(r, &m->memory, MEMORY_PEAK);
+	return figure_is_thin(r, m);
+}
+
+void report_tree(struct report *r)
+{
+	uint64_t whole = metrics_weight(&r->view->total, r->weight);
 	struct call_tree tree;
 	struct walk w;
 	struct table t;
@@ -339,18 +364,19 @@ void report_tree(struct report *r)
 
 	build(&tree, r);
 	walk_init(&w, &tree, report_min_percent(r));
-	table_init(&t, r->view->weight == MODEL_WALL ? wall : cpu, sizeof(cpu) / sizeof(*cpu));
+	table_init(&t, columns_of(r->weight), TREE_COLUMNS);
 	while ((id = walk_next(&w)) && (!r->options->top || rows++ < r->options->top)) {
 		const struct branch *b = &tree.branches[id];
 		const struct model_file *file = branch_file(&tree, b);
-		uint64_t total = metrics_weight(&b->total, r->view->weight);
-		uint64_t self = metrics_weight(&b->self, r->view->weight);
+		uint64_t total = metrics_weight(&b->total, r->weight);
+		uint64_t self = metrics_weight(&b->self, r->weight);
 
 		table_row(&t, report_heat(self, whole));
 		table_printf(&t, "%s%s", figure_percent(figure, total, whole),
-			     figure_is_thin(r, &b->total) ? "~" : " ");
+			     is_thin(r, &b->total) ? "~" : " ");
 		table_text(&t, figure_percent(figure, self, whole));
-		table_text(&t, figure_time(figure, total));
+		table_text(&t, r->weight == MODEL_PEAK ? figure_bytes(figure, (double)total)
+						       : figure_time(figure, total));
 		buf_clear(&text);
 		add_guides(&text, &w, id);
 		buf_add_text(&text, branch_name(&tree, b));
@@ -373,13 +399,40 @@ void report_tree(struct report *r)
 	release(&tree);
 }
 
+/* The two amounts that a row of the CSV has. */
+static void cells_of_amounts(struct table *t, const struct report *r, const struct branch *b)
+{
+	if (r->weight == MODEL_PEAK) {
+		table_printf(t, "%.0f", b->self.memory.peak_bytes);
+		table_printf(t, "%.0f", b->total.memory.peak_bytes);
+		return;
+	}
+	table_uint(t, b->self.cpu_ns);
+	table_uint(t, b->total.cpu_ns);
+	table_uint(t, b->self.wall_ns);
+	table_uint(t, b->total.wall_ns);
+}
+
+#define BRANCH_COLUMNS                                                               \
+	{.title = "id"}, {.title = "parent"}, {.title = "depth"}, {.title = "path"}, \
+		{.title = "function"}, {.title = "first_line"},                      \
+	{                                                                            \
+		.title = "recursion"                                                 \
+	}
+
 void report_tree_csv(struct report *r)
 {
-	static const struct table_column columns[] = {
-		{.title = "id"},           {.title = "parent"},        {.title = "depth"},
-		{.title = "path"},         {.title = "function"},      {.title = "first_line"},
-		{.title = "recursion"},    {.title = "self_cpu_ns"},   {.title = "total_cpu_ns"},
-		{.title = "self_wall_ns"}, {.title = "total_wall_ns"},
+	static const struct table_column times[] = {
+		BRANCH_COLUMNS,
+		{.title = "self_cpu_ns"},
+		{.title = "total_cpu_ns"},
+		{.title = "self_wall_ns"},
+		{.title = "total_wall_ns"},
+	};
+	static const struct table_column peak[] = {
+		BRANCH_COLUMNS,
+		{.title = "self_peak_bytes"},
+		{.title = "total_peak_bytes"},
 	};
 	struct call_tree tree;
 	struct walk w;
@@ -388,7 +441,10 @@ void report_tree_csv(struct report *r)
 
 	build(&tree, r);
 	walk_init(&w, &tree, r->options->min_percent > 0 ? r->options->min_percent : 0);
-	table_init(&t, columns, sizeof(columns) / sizeof(*columns));
+	if (r->weight == MODEL_PEAK)
+		table_init(&t, peak, sizeof(peak) / sizeof(*peak));
+	else
+		table_init(&t, times, sizeof(times) / sizeof(*times));
 	while ((id = walk_next(&w))) {
 		const struct branch *b = &tree.branches[id];
 		const struct model_file *file = branch_file(&tree, b);
@@ -401,10 +457,7 @@ void report_tree_csv(struct report *r)
 		table_text(&t, branch_name(&tree, b));
 		table_printf(&t, "%" PRId32, file ? r->view->functions[b->function].first_line : 0);
 		table_uint(&t, b->recursion);
-		table_uint(&t, b->self.cpu_ns);
-		table_uint(&t, b->total.cpu_ns);
-		table_uint(&t, b->self.wall_ns);
-		table_uint(&t, b->total.wall_ns);
+		cells_of_amounts(&t, r, b);
 	}
 	table_print_csv(&t, r->to);
 	table_release(&t);

@@ -6,6 +6,7 @@
 #include "convert/call_graph.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "formats/base/xalloc.h"
 
@@ -15,6 +16,7 @@ struct walk {
 	struct call_graph *graph;
 	const struct model_view *view;
 	const struct frame_table *frames;
+	struct cost_table costs; /* of the model's nodes */
 	bool edge_lines;
 	struct map pairs;       /* caller << 32 | callee -> pair */
 	struct map edges;       /* pair << 32 | line -> edge */
@@ -25,6 +27,31 @@ struct walk {
 	size_t pair_count;
 	uint32_t *frame_on_path;
 };
+
+static uint64_t *costs_of(const struct call_graph *g, uint64_t *array, size_t id)
+{
+	return array + id * g->width;
+}
+
+static void add_costs(const struct call_graph *g, uint64_t *to, const uint64_t *from)
+{
+	for (size_t k = 0; k < g->width; k++)
+		to[k] += from[k];
+}
+
+bool graph_is_nothing(const struct call_graph *g, const uint64_t *of)
+{
+	for (size_t k = 0; k < g->width; k++) {
+		if (of[k] > 0)
+			return false;
+	}
+	return true;
+}
+
+static uint64_t *edge_costs(struct call_graph *g, uint32_t edge, enum edge_part part)
+{
+	return costs_of(g, g->edge_costs, (size_t)edge * EDGE_PARTS + part);
+}
 
 static uint32_t pair_of(struct walk *w, uint32_t caller, uint32_t callee)
 {
@@ -39,8 +66,9 @@ static uint32_t pair_of(struct walk *w, uint32_t caller, uint32_t callee)
 	return pair;
 }
 
-static struct graph_edge *edge_of(struct walk *w, uint32_t pair, uint32_t caller, uint32_t callee,
-				  int32_t line)
+/* Its id. */
+static uint32_t edge_of(struct walk *w, uint32_t pair, uint32_t caller, uint32_t callee,
+			int32_t line)
 {
 	struct call_graph *g = w->graph;
 	uint32_t edge;
@@ -49,15 +77,22 @@ static struct graph_edge *edge_of(struct walk *w, uint32_t pair, uint32_t caller
 		line = 0;
 	edge = map_get_or_set(&w->edges, (uint64_t)pair << 32 | (uint32_t)line,
 			      (uint32_t)g->edge_count);
-	if (edge == g->edge_count) {
-		g->edges = xgrow(g->edges, &g->edge_capacity, g->edge_count + 1, sizeof(*g->edges));
-		g->edges[g->edge_count++] =
-			(struct graph_edge){.caller = caller, .callee = callee, .line = line};
-	}
-	return &g->edges[edge];
+	if (edge < g->edge_count)
+		return edge;
+	g->edges = xgrow(g->edges, &g->edge_capacity, g->edge_count + 1, sizeof(*g->edges));
+	g->edge_costs = xgrow(g->edge_costs, &g->edge_cost_capacity, g->edge_count + 1,
+			      EDGE_PARTS * g->width * sizeof(*g->edge_costs));
+	memset(edge_costs(g, edge, EDGE_SELF), 0, EDGE_PARTS * g->width * sizeof(*g->edge_costs));
+	g->edges[g->edge_count++] = (struct graph_edge){
+		.caller = caller,
+		.callee = callee,
+		.line = line,
+		.id = edge,
+	};
+	return edge;
 }
 
-static void add_line(struct walk *w, uint32_t frame, int32_t line, const struct metrics *self)
+static void add_line(struct walk *w, uint32_t frame, int32_t line, const uint64_t *self)
 {
 	struct call_graph *g = w->graph;
 	uint32_t id = map_get_or_set(&w->lines, (uint64_t)frame << 32 | (uint32_t)line,
@@ -65,59 +100,62 @@ static void add_line(struct walk *w, uint32_t frame, int32_t line, const struct 
 
 	if (id == g->line_count) {
 		g->lines = xgrow(g->lines, &g->line_capacity, g->line_count + 1, sizeof(*g->lines));
-		g->lines[g->line_count++] = (struct graph_line){.frame = frame, .line = line};
+		g->line_self = xgrow(g->line_self, &g->line_self_capacity, g->line_count + 1,
+				     g->width * sizeof(*g->line_self));
+		memset(costs_of(g, g->line_self, id), 0, g->width * sizeof(*g->line_self));
+		g->lines[g->line_count++] =
+			(struct graph_line){.frame = frame, .line = line, .id = id};
 	}
-	metrics_add(&g->lines[id].self, self);
-	metrics_add(&g->nodes[frame].self, self);
+	add_costs(g, costs_of(g, g->line_self, id), self);
+	add_costs(g, costs_of(g, g->node_self, frame), self);
 }
 
-/* The time that the root or a thread has itself goes to the unknown frame, as its callee. */
-static void add_unknown(struct walk *w, uint32_t frame, const struct metrics *self)
+/* What the root or a thread has itself goes to the unknown frame, as its callee. */
+static void add_unknown(struct walk *w, uint32_t frame, const uint64_t *self)
 {
+	struct call_graph *g = w->graph;
 	uint32_t pair = pair_of(w, frame, FRAME_TABLE_UNKNOWN);
-	struct graph_edge *edge = edge_of(w, pair, frame, FRAME_TABLE_UNKNOWN, 0);
+	uint32_t edge = edge_of(w, pair, frame, FRAME_TABLE_UNKNOWN, 0);
 
-	metrics_add(&edge->self, self);
-	metrics_add(&edge->total, self);
-	metrics_add(&edge->outer, self);
-	metrics_add(&w->graph->nodes[FRAME_TABLE_UNKNOWN].total, self);
+	add_costs(g, edge_costs(g, edge, EDGE_SELF), self);
+	add_costs(g, edge_costs(g, edge, EDGE_TOTAL), self);
+	add_costs(g, edge_costs(g, edge, EDGE_OUTER), self);
+	add_costs(g, costs_of(g, g->node_total, FRAME_TABLE_UNKNOWN), self);
 	add_line(w, FRAME_TABLE_UNKNOWN, 0, self);
-}
-
-static bool is_nothing(const struct metrics *m)
-{
-	return m->samples == 0 && m->cpu_ns == 0 && m->wall_ns == 0;
 }
 
 static void enter(struct walk *w, uint32_t id)
 {
+	struct call_graph *g = w->graph;
+	const uint64_t *self = costs_of(g, w->costs.self, id);
+	const uint64_t *total = costs_of(g, w->costs.total, id);
 	const struct model_node *node = &w->view->nodes[id];
 	uint32_t frame = w->frames->of_node[id];
-	bool has_self = !is_nothing(&node->self);
+	bool has_self = !graph_is_nothing(g, self);
 	bool outermost = w->frame_on_path[frame]++ == 0;
 
 	if (outermost)
-		metrics_add(&w->graph->nodes[frame].total, &node->total);
+		add_costs(g, costs_of(g, g->node_total, frame), total);
 	if (id > 0) {
 		const struct model_node *parent = &w->view->nodes[node->parent];
 		uint32_t caller = w->frames->of_node[node->parent];
 		uint32_t pair = pair_of(w, caller, frame);
-		struct graph_edge *edge = edge_of(w, pair, caller, frame, parent->line);
+		uint32_t edge = edge_of(w, pair, caller, frame, parent->line);
 
 		w->pair_of_node[id] = pair;
 		if (w->pair_on_path[pair]++ == 0)
-			metrics_add(&edge->total, &node->total);
+			add_costs(g, edge_costs(g, edge, EDGE_TOTAL), total);
 		if (outermost)
-			metrics_add(&edge->outer, &node->total);
+			add_costs(g, edge_costs(g, edge, EDGE_OUTER), total);
 		if (has_self && w->frames->frames[frame].kind == FRAME_CODE)
-			metrics_add(&edge->self, &node->self);
+			add_costs(g, edge_costs(g, edge, EDGE_SELF), self);
 	}
 	if (!has_self)
 		return;
 	if (w->frames->frames[frame].kind == FRAME_CODE)
-		add_line(w, frame, node->line, &node->self);
+		add_line(w, frame, node->line, self);
 	else
-		add_unknown(w, frame, &node->self);
+		add_unknown(w, frame, self);
 }
 
 static void leave(struct walk *w, uint32_t id)
@@ -183,12 +221,15 @@ static int compare_edges(const void *a, const void *b)
 }
 
 void call_graph_init(struct call_graph *g, const struct model_view *view,
-		     const struct frame_table *frames, bool edge_lines)
+		     const struct frame_table *frames, const enum cost_kind *kinds, size_t width,
+		     bool edge_lines)
 {
 	struct walk w = {.graph = g, .view = view, .frames = frames, .edge_lines = edge_lines};
 
-	*g = (struct call_graph){.node_count = frames->count};
-	g->nodes = xcalloc(frames->count, sizeof(*g->nodes));
+	*g = (struct call_graph){.node_count = frames->count, .width = width};
+	g->node_self = xcalloc(frames->count * width, sizeof(*g->node_self));
+	g->node_total = xcalloc(frames->count * width, sizeof(*g->node_total));
+	cost_table_init(&w.costs, view, kinds, width);
 	w.frame_on_path = xcalloc(frames->count, sizeof(*w.frame_on_path));
 	w.pair_of_node = xcalloc(view->node_count, sizeof(*w.pair_of_node));
 	if (view->node_count > 0)
@@ -197,6 +238,7 @@ void call_graph_init(struct call_graph *g, const struct model_view *view,
 		qsort(g->lines, g->line_count, sizeof(*g->lines), compare_lines);
 	if (g->edge_count > 0)
 		qsort(g->edges, g->edge_count, sizeof(*g->edges), compare_edges);
+	cost_table_release(&w.costs);
 	map_release(&w.pairs);
 	map_release(&w.edges);
 	map_release(&w.lines);
@@ -207,8 +249,11 @@ void call_graph_init(struct call_graph *g, const struct model_view *view,
 
 void call_graph_release(struct call_graph *g)
 {
-	free(g->nodes);
+	free(g->node_self);
+	free(g->node_total);
 	free(g->lines);
+	free(g->line_self);
 	free(g->edges);
+	free(g->edge_costs);
 	*g = (struct call_graph){0};
 }

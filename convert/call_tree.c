@@ -34,11 +34,6 @@ static uint32_t child_of(struct call_tree *t, struct map *index, uint32_t parent
 	return node;
 }
 
-static bool is_nothing(const struct metrics *m)
-{
-	return m->samples == 0 && m->cpu_ns == 0 && m->wall_ns == 0;
-}
-
 struct order {
 	const struct call_tree *tree;
 	const struct frame_table *frames;
@@ -49,12 +44,16 @@ static int compare_children(const void *a, const void *b, void *arg)
 	const struct order *order = arg;
 	const struct call_node *x = &order->tree->nodes[*(const uint32_t *)a];
 	const struct call_node *y = &order->tree->nodes[*(const uint32_t *)b];
-	uint64_t left = metrics_weight(&x->total, order->tree->weight);
-	uint64_t right = metrics_weight(&y->total, order->tree->weight);
 
-	if (left != right)
-		return left > right ? -1 : 1;
+	if (x->total != y->total)
+		return x->total > y->total ? -1 : 1;
 	return strcmp(order->frames->frames[x->frame].label, order->frames->frames[y->frame].label);
+}
+
+/* Also when its cost is 0: a timeline may still come by. */
+static bool has_own(const struct metrics *m, uint64_t cost)
+{
+	return cost > 0 || m->samples > 0 || m->cpu_ns > 0 || m->wall_ns > 0;
 }
 
 static void link_children(struct call_tree *t, const struct frame_table *frames)
@@ -84,9 +83,11 @@ void call_tree_init(struct call_tree *t, const struct model_view *view,
 		    const struct frame_table *frames)
 {
 	uint32_t *of_node = xcalloc(view->node_count, sizeof(*of_node));
+	struct cost_table own;
 	struct map index = {0};
 
-	*t = (struct call_tree){.weight = view->weight};
+	*t = (struct call_tree){.cost = cost_of_weight(view->weight)};
+	cost_table_init(&own, view, &t->cost, 1);
 	t->of_self = xcalloc(view->node_count, sizeof(*t->of_self));
 	add_node(t, 0, FRAME_TABLE_ROOT);
 	for (size_t i = 0; i < view->node_count; i++) {
@@ -97,17 +98,18 @@ void call_tree_init(struct call_tree *t, const struct model_view *view,
 		if (i > 0)
 			to = child_of(t, &index, of_node[node->parent], frame);
 		of_node[i] = to;
-		if (frames->frames[frame].kind != FRAME_CODE && !is_nothing(&node->self))
+		if (frames->frames[frame].kind != FRAME_CODE && has_own(&node->self, own.self[i]))
 			to = child_of(t, &index, to, FRAME_TABLE_UNKNOWN);
 		t->of_self[i] = to;
-		metrics_add(&t->nodes[to].self, &node->self);
+		t->nodes[to].self += own.self[i];
 	}
 	for (size_t i = t->count; i-- > 0;) {
-		metrics_add(&t->nodes[i].total, &t->nodes[i].self);
+		t->nodes[i].total += t->nodes[i].self;
 		if (i > 0)
-			metrics_add(&t->nodes[t->nodes[i].parent].total, &t->nodes[i].total);
+			t->nodes[t->nodes[i].parent].total += t->nodes[i].total;
 	}
 	link_children(t, frames);
+	cost_table_release(&own);
 	map_release(&index);
 	free(of_node);
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The format of valgrind's callgrind, for KCachegrind, QCachegrind and callgrind_annotate: own cost
- * of every line and cost of every call, in six kinds of event, nanoseconds and samples. Names are
- * given once with a number; a number is all that stands for them later.
+ * of every line and cost of every call, of every kind that was recorded: time, memory, copies.
+ * Names are given once with a number; a number is all that stands for them later.
  *
  * A sampling profiler sees no calls: the count of a call is the number of samples that had it on
  * their stack. A call of a function that is on the stack already is left out. So there are no
@@ -20,22 +20,6 @@
 
 #include "formats/base/banned.h"
 
-struct callgrind_event {
-	const char *name;
-	const char *description;
-	size_t offset; /* of a uint64_t in struct metrics */
-};
-
-static const struct callgrind_event events[] = {
-	{"CPU", "CPU time in ns", offsetof(struct metrics, cpu_ns)},
-	{"Python", "CPU time in Python code in ns", offsetof(struct metrics, python_ns)},
-	{"Native", "CPU time in native code in ns", offsetof(struct metrics, native_ns)},
-	{"System", "CPU time in the kernel in ns", offsetof(struct metrics, system_ns)},
-	{"Wall", "Wall time in ns", offsetof(struct metrics, wall_ns)},
-	{"Samples", "CPU samples", offsetof(struct metrics, samples)},
-};
-#define EVENT_COUNT (sizeof(events) / sizeof(events[0]))
-
 struct callgrind {
 	FILE *to;
 	struct frame_table frames;
@@ -50,25 +34,14 @@ struct callgrind {
 	uint32_t *name_uses; /* by id in names */
 	const char *title;
 	bool lines;
-	bool wall_first;
+	enum cost_kind kinds[COST_KINDS]; /* the events */
+	size_t event_count;               /* what counts calls comes behind */
 };
 
-/* The events, that of --wall first when it is asked for: viewers show the first one. */
-static const struct callgrind_event *event_at(const struct callgrind *c, size_t i)
+static void write_costs(const struct callgrind *c, const uint64_t *values)
 {
-	static const size_t wall_order[EVENT_COUNT] = {4, 0, 1, 2, 3, 5};
-
-	return &events[c->wall_first ? wall_order[i] : i];
-}
-
-static void write_costs(const struct callgrind *c, const struct metrics *m)
-{
-	for (size_t i = 0; i < EVENT_COUNT; i++) {
-		uint64_t cost;
-
-		memcpy(&cost, (const char *)m + event_at(c, i)->offset, sizeof(cost));
-		fprintf(c->to, " %" PRIu64, cost);
-	}
+	for (size_t i = 0; i < c->event_count; i++)
+		fprintf(c->to, " %" PRIu64, values[i]);
 	putc('\n', c->to);
 }
 
@@ -145,11 +118,6 @@ static int32_t position(int32_t line)
 	return line > 0 ? line : 0;
 }
 
-static bool is_nothing(const struct metrics *m)
-{
-	return m->samples == 0 && m->cpu_ns == 0 && m->wall_ns == 0;
-}
-
 static void write_body(struct callgrind *c)
 {
 	const struct call_graph *g = &c->graph;
@@ -159,25 +127,26 @@ static void write_body(struct callgrind *c)
 	for (uint32_t i = 0; i < g->node_count; i++) {
 		for (; edge < g->edge_count && g->edges[edge].caller < i; edge++)
 			;
-		if (is_nothing(&g->nodes[i].total))
+		if (graph_is_nothing(g, g->node_total + i * g->width))
 			continue;
 		putc('\n', c->to);
 		write_function(c, i, "ob", "fl", "fn");
 		for (; line < g->line_count && g->lines[line].frame == i; line++) {
 			fprintf(c->to, "%d", position(g->lines[line].line));
-			write_costs(c, &g->lines[line].self);
+			write_costs(c, g->line_self + g->lines[line].id * g->width);
 		}
 		for (; edge < g->edge_count && g->edges[edge].caller == i; edge++) {
 			const struct graph_edge *e = &g->edges[edge];
+			const uint64_t *outer = graph_edge_costs(g, e, EDGE_OUTER);
+			uint64_t count = outer[c->event_count];
 
-			if (is_nothing(&e->outer))
+			if (graph_is_nothing(g, outer))
 				continue;
 			write_function(c, e->callee, "cob", "cfi", "cfn");
-			fprintf(c->to, "calls=%" PRIu64 " %d\n",
-				e->outer.samples > 0 ? e->outer.samples : 1,
+			fprintf(c->to, "calls=%" PRIu64 " %d\n", count > 0 ? count : 1,
 				position(c->frames.frames[e->callee].line));
 			fprintf(c->to, "%d", position(e->line));
-			write_costs(c, &e->outer);
+			write_costs(c, outer);
 		}
 	}
 }
@@ -190,21 +159,21 @@ static void write_header(struct callgrind *c, const struct export *x)
 	if (view->process_count > 0)
 		fprintf(c->to, "pid: %d\n", view->processes[0].pid);
 	fprintf(c->to, "cmd: %s\npart: 1\n", c->title);
-	fputs("desc: Calls: samples that had the call on their stack, without recursive calls\n",
-	      c->to);
+	fprintf(c->to, "desc: Calls: %s with the call on their stack, without recursive calls\n",
+		costs[c->kinds[c->event_count]].title);
 	fprintf(c->to,
 		"desc: Recorded: %zu processes, %zu threads, %" PRIu64 " samples in %.3f s\n\n",
 		view->process_count, view->thread_count, view->total.samples,
 		(double)view->duration_ns / 1e9);
 	fputs("positions: line\n", c->to);
-	for (size_t i = 0; i < EVENT_COUNT; i++)
-		fprintf(c->to, "event: %s : %s\n", event_at(c, i)->name,
-			event_at(c, i)->description);
+	for (size_t i = 0; i < c->event_count; i++)
+		fprintf(c->to, "event: %s : %s\n", costs[c->kinds[i]].name,
+			costs[c->kinds[i]].description);
 	fputs("events:", c->to);
-	for (size_t i = 0; i < EVENT_COUNT; i++)
-		fprintf(c->to, " %s", event_at(c, i)->name);
+	for (size_t i = 0; i < c->event_count; i++)
+		fprintf(c->to, " %s", costs[c->kinds[i]].name);
 	fputs("\nsummary:", c->to);
-	write_costs(c, &view->total);
+	write_costs(c, c->graph.node_total + FRAME_TABLE_ROOT * c->graph.width);
 }
 
 static int callgrind_write(struct export *x, struct err *err)
@@ -212,7 +181,6 @@ static int callgrind_write(struct export *x, struct err *err)
 	struct callgrind c = {
 		.to = x->to,
 		.lines = x->options->lines,
-		.wall_first = x->view->weight == MODEL_WALL,
 	};
 	struct buf title = {0};
 	size_t count;
@@ -220,7 +188,9 @@ static int callgrind_write(struct export *x, struct err *err)
 	(void)err;
 	c.title = export_title(x, &title);
 	frame_table_init(&c.frames, x->view, c.lines);
-	call_graph_init(&c.graph, x->view, &c.frames, true);
+	c.event_count = cost_list(x->view, c.kinds);
+	c.kinds[c.event_count] = cost_events(c.kinds[0]);
+	call_graph_init(&c.graph, x->view, &c.frames, c.kinds, c.event_count + 1, true);
 	count = c.frames.count;
 	c.object_written = xcalloc(count, sizeof(bool));
 	c.file_written = xcalloc(count, sizeof(bool));
@@ -232,7 +202,7 @@ static int callgrind_write(struct export *x, struct err *err)
 	write_header(&c, x);
 	write_body(&c);
 	fputs("\ntotals:", c.to);
-	write_costs(&c, &x->view->total);
+	write_costs(&c, c.graph.node_total + FRAME_TABLE_ROOT * c.graph.width);
 
 	buf_release(&title);
 	free(c.object_written);

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * Collapsed stacks: a line per distinct stack, frames from the root on, then its weight in
- * microseconds. Readers find the weight behind the last space, so no frame may end in a number, and
- * some want to see a whole line within the first 4 KB, so the shortest one comes first.
+ * microseconds or bytes. Readers find the weight behind the last space, so no frame may end in a
+ * number, and some want to see a whole line within the first 4 KB, so the shortest one comes first.
  */
 #include "convert/exporter.h"
 
@@ -22,13 +22,14 @@ struct collapsed {
 	const struct call_tree *tree;
 	FILE *to;
 	uint32_t *path;
-	uint64_t done_ns; /* weight of the lines so far */
+	uint64_t step; /* what a weight of 1 stands for: 1000 ns, or a byte */
+	uint64_t done; /* cost of the lines so far */
 };
 
-/* Rounded down, the running sum is: so the file's sum is that of the whole rounded once. */
-static uint64_t round_sum(uint64_t ns)
+/* Of the running sum, so the file's sum is that of the whole rounded once. */
+static uint64_t round_sum(const struct collapsed *c, uint64_t cost)
 {
-	return (ns + NS_PER_US / 2) / NS_PER_US;
+	return (cost + c->step / 2) / c->step;
 }
 
 static void write_label(FILE *to, const char *label)
@@ -40,12 +41,12 @@ static void write_label(FILE *to, const char *label)
 static void write_line(struct collapsed *c, uint32_t id)
 {
 	const struct call_tree *tree = c->tree;
-	uint64_t self_ns = metrics_weight(&tree->nodes[id].self, tree->weight);
-	uint64_t weight_us = round_sum(c->done_ns + self_ns) - round_sum(c->done_ns);
+	uint64_t self = tree->nodes[id].self;
+	uint64_t weight = round_sum(c, c->done + self) - round_sum(c, c->done);
 	size_t depth = 0;
 
-	c->done_ns += self_ns;
-	if (weight_us == 0)
+	c->done += self;
+	if (weight == 0)
 		return;
 	for (uint32_t at = id; at != 0; at = tree->nodes[at].parent)
 		c->path[depth++] = at;
@@ -54,10 +55,10 @@ static void write_line(struct collapsed *c, uint32_t id)
 		if (depth > 0)
 			putc(';', c->to);
 	}
-	fprintf(c->to, " %" PRIu64 "\n", weight_us);
+	fprintf(c->to, " %" PRIu64 "\n", weight);
 }
 
-/* The node with time of its own whose line has the fewest bytes; 0 when there is none. */
+/* The node with cost of its own whose line has the fewest bytes; 0 when there is none. */
 static uint32_t shortest_line(const struct collapsed *c)
 {
 	size_t *length = xcalloc(c->tree->count, sizeof(*length));
@@ -67,8 +68,7 @@ static uint32_t shortest_line(const struct collapsed *c)
 		const struct call_node *node = &c->tree->nodes[i];
 
 		length[i] = length[node->parent] + strlen(c->frames->frames[node->frame].label) + 1;
-		if (metrics_weight(&node->self, c->tree->weight) >= NS_PER_US &&
-		    (best == 0 || length[i] < length[best]))
+		if (node->self >= c->step && (best == 0 || length[i] < length[best]))
 			best = (uint32_t)i;
 	}
 	free(length);
@@ -107,6 +107,7 @@ static int collapsed_write(struct export *x, struct err *err)
 	(void)err;
 	frame_table_init(&frames, x->view, x->options->lines);
 	call_tree_init(&tree, x->view, &frames);
+	c.step = costs[tree.cost].unit == COST_NS ? NS_PER_US : 1;
 	c.path = xcalloc(tree.max_depth + 1, sizeof(*c.path));
 	write_lines(&c);
 	free(c.path);
@@ -121,7 +122,8 @@ static const char *const collapsed_patterns[] = {
 
 const struct exporter collapsed_exporter = {
 	.name = "collapsed",
-	.description = "collapsed stacks with weights in microseconds, for flame graph tools",
+	.description =
+		"collapsed stacks with weights in microseconds or bytes, for flame graph tools",
 	.patterns = collapsed_patterns,
 	.flags = EXPORTER_MODEL,
 	.write = collapsed_write,

@@ -16,6 +16,8 @@ enum exporter_flag {
 	EXPORTER_MODEL = 1 << 0,   /* writes what the model knows */
 	EXPORTER_EVENTS = 1 << 1,  /* has to see every event */
 	EXPORTER_THREADS = 1 << 2, /* has room for threads: the model need not split its tree */
+	EXPORTER_TIME = 1 << 3,    /* its figures are times: nothing else can be written */
+	EXPORTER_PEAK = 1 << 4,    /* it is about the heap: --metric peak, even if not asked for */
 };
 
 struct export_options {
@@ -31,8 +33,8 @@ struct export
 {
 	const struct model_view *view;
 	const struct export_options *options;
-	void *events;    /* from events_new, or NULL */
-	FILE *to;        /* write errors stay in it */
+	void *events; /* from events_new; NULL when metrics without an order in time are written */
+	FILE *to;     /* write errors stay in it */
 	struct buf note; /* a sentence when something was put together or left out */
 	bool over_limit; /* because of max_items or the format's own limit */
 };
@@ -58,6 +60,9 @@ extern const size_t exporter_count;
 const struct exporter *exporter_find(const char *name);
 /* By the name of the file to write ("callgrind.out.42"), folders ignored, or NULL. */
 const struct exporter *exporter_for_file(const char *path);
+
+/* Whether the format can show what is weighed so. */
+bool exporter_takes(const struct exporter *exporter, enum model_weight weight);
 
 /* The title to show: options.title, or the command line of the first trace, or "scprof". Borrowed
  * from b. */

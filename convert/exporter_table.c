@@ -8,16 +8,20 @@
 #include <string.h>
 
 #include "convert/clean_text.h"
+#include "convert/cost.h"
 
 extern const struct exporter callgrind_exporter;
+extern const struct exporter chrome_exporter;
 extern const struct exporter collapsed_exporter;
 extern const struct exporter flamegraph_exporter;
+extern const struct exporter massif_exporter;
+extern const struct exporter pprof_exporter;
 extern const struct exporter pstats_exporter;
 extern const struct exporter speedscope_exporter;
 
 const struct exporter *const exporter_table[] = {
-	&callgrind_exporter, &collapsed_exporter,  &flamegraph_exporter,
-	&pstats_exporter,    &speedscope_exporter,
+	&callgrind_exporter, &chrome_exporter, &collapsed_exporter, &flamegraph_exporter,
+	&massif_exporter,    &pprof_exporter,  &pstats_exporter,    &speedscope_exporter,
 };
 const size_t exporter_count = sizeof(exporter_table) / sizeof(exporter_table[0]);
 
@@ -28,6 +32,13 @@ const struct exporter *exporter_find(const char *name)
 			return exporter_table[i];
 	}
 	return NULL;
+}
+
+bool exporter_takes(const struct exporter *exporter, enum model_weight weight)
+{
+	if (exporter->flags & EXPORTER_TIME)
+		return weight_is_time(weight);
+	return !(exporter->flags & EXPORTER_PEAK) || weight == MODEL_PEAK;
 }
 
 const struct exporter *exporter_for_file(const char *path)

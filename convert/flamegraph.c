@@ -14,7 +14,7 @@ struct layout {
 	const struct leaf_table *leaves;
 	size_t *first_leaf; /* of each node; one more at the end */
 	size_t leaf_frames; /* index of the first leaf's frame; "[small frames]" is the last one */
-	uint64_t least_ns;  /* lighter boxes are dropped */
+	uint64_t least;     /* lighter boxes are dropped */
 };
 
 char flame_kind_letter(enum flame_kind kind)
@@ -106,24 +106,23 @@ static uint64_t find_least(const struct call_tree *tree, const struct leaf_table
 {
 	size_t count = tree->count + leaves->count;
 	uint64_t *totals;
-	uint64_t least_ns;
+	uint64_t least;
 	size_t n = 0;
 
 	if (count <= max_boxes)
 		return 1;
 	totals = xmalloc(count * sizeof(*totals));
 	for (size_t i = 0; i < tree->count; i++)
-		totals[n++] = metrics_weight(&tree->nodes[i].total, tree->weight);
+		totals[n++] = tree->nodes[i].total;
 	for (size_t i = 0; i < leaves->count; i++)
 		totals[n++] = leaves->leaves[i].ns;
 	qsort(totals, n, sizeof(*totals), compare_down);
-	least_ns = totals[max_boxes] + 1;
+	least = totals[max_boxes] + 1;
 	free(totals);
-	return least_ns;
+	return least;
 }
 
-static void add_box(struct layout *l, size_t frame, uint32_t depth, uint64_t start_ns,
-		    uint64_t total_ns)
+static void add_box(struct layout *l, size_t frame, uint32_t depth, uint64_t start, uint64_t total)
 {
 	struct flame_graph *g = l->graph;
 
@@ -131,25 +130,24 @@ static void add_box(struct layout *l, size_t frame, uint32_t depth, uint64_t sta
 	g->boxes[g->count++] = (struct flame_box){
 		.frame = (uint32_t)frame,
 		.depth = depth,
-		.start_ns = start_ns,
-		.total_ns = total_ns,
+		.start = start,
+		.total = total,
 	};
 }
 
 /* Boxes without children. */
-static void add_leaf(struct layout *l, size_t frame, uint32_t depth, uint64_t start_ns,
-		     uint64_t total_ns)
+static void add_leaf(struct layout *l, size_t frame, uint32_t depth, uint64_t start, uint64_t total)
 {
 	struct flame_graph *g = l->graph;
 
-	add_box(l, frame, depth, start_ns, total_ns);
-	g->boxes[g->count - 1].self_ns = total_ns;
-	g->kind_ns[g->frames[frame].kind] += total_ns;
+	add_box(l, frame, depth, start, total);
+	g->boxes[g->count - 1].self = total;
+	g->kind_total[g->frames[frame].kind] += total;
 }
 
 struct pending {
 	uint32_t node;
-	uint64_t start_ns;
+	uint64_t start;
 };
 
 /* Draws a node's box and the leaves on it, behind the room its children take, and lays its children
@@ -161,22 +159,22 @@ static void place_node(struct layout *l, struct pending at, struct pending *stac
 	const struct call_node *node = &tree->nodes[at.node];
 	struct flame_graph *g = l->graph;
 	size_t box = g->count;
-	uint64_t left_ns = metrics_weight(&node->total, tree->weight);
-	uint64_t start_ns = at.start_ns;
-	uint64_t small_ns = 0;
+	uint64_t left = node->total;
+	uint64_t start = at.start;
+	uint64_t small = 0;
 	size_t bottom = *height;
 
-	add_box(l, node->frame, node->depth, at.start_ns, left_ns);
+	add_box(l, node->frame, node->depth, at.start, left);
 	for (uint32_t i = 0; i < node->child_count; i++) {
 		uint32_t child = tree->children[node->first_child + i];
-		uint64_t total_ns = metrics_weight(&tree->nodes[child].total, tree->weight);
+		uint64_t total = tree->nodes[child].total;
 
-		left_ns -= total_ns;
-		if (total_ns >= l->least_ns) {
-			stack[(*height)++] = (struct pending){child, start_ns};
-			start_ns += total_ns;
-		} else if (total_ns > 0) {
-			small_ns += total_ns;
+		left -= total;
+		if (total >= l->least) {
+			stack[(*height)++] = (struct pending){child, start};
+			start += total;
+		} else if (total > 0) {
+			small += total;
 			g->dropped++;
 		}
 	}
@@ -190,20 +188,19 @@ static void place_node(struct layout *l, struct pending at, struct pending *stac
 	for (size_t i = l->first_leaf[at.node]; i < l->first_leaf[at.node + 1]; i++) {
 		const struct leaf *leaf = &l->leaves->leaves[i];
 
-		left_ns -= leaf->ns;
-		if (leaf->ns >= l->least_ns) {
-			add_leaf(l, l->leaf_frames + leaf->frame, node->depth + 1, start_ns,
-				 leaf->ns);
-			start_ns += leaf->ns;
+		left -= leaf->ns;
+		if (leaf->ns >= l->least) {
+			add_leaf(l, l->leaf_frames + leaf->frame, node->depth + 1, start, leaf->ns);
+			start += leaf->ns;
 		} else {
-			small_ns += leaf->ns;
+			small += leaf->ns;
 			g->dropped++;
 		}
 	}
-	if (small_ns > 0)
-		add_leaf(l, g->frame_count - 1, node->depth + 1, start_ns, small_ns);
-	g->boxes[box].self_ns = left_ns;
-	g->kind_ns[g->frames[node->frame].kind] += left_ns;
+	if (small > 0)
+		add_leaf(l, g->frame_count - 1, node->depth + 1, start, small);
+	g->boxes[box].self = left;
+	g->kind_total[g->frames[node->frame].kind] += left;
 }
 
 static size_t *index_leaves(const struct call_tree *tree, const struct leaf_table *leaves)
@@ -230,12 +227,12 @@ void flame_graph_init(struct flame_graph *g, const struct frame_table *frames,
 		.leaves = leaves,
 		.first_leaf = index_leaves(tree, leaves),
 		.leaf_frames = frames->count,
-		.least_ns = find_least(tree, leaves, max_boxes),
+		.least = find_least(tree, leaves, max_boxes),
 	};
 	struct pending *stack = xmalloc(tree->count * sizeof(*stack));
 	size_t height = 0;
 
-	*g = (struct flame_graph){.dropped_below_ns = l.least_ns};
+	*g = (struct flame_graph){.dropped_below = l.least};
 	fill_frames(g, frames, leaves);
 	stack[height++] = (struct pending){0, 0};
 	while (height > 0) {

@@ -33,9 +33,9 @@ struct flame_frame {
 struct flame_box {
 	uint32_t frame; /* index into frames */
 	uint32_t depth; /* the root has 0 */
-	uint64_t start_ns;
-	uint64_t total_ns;
-	uint64_t self_ns; /* not covered by boxes above */
+	uint64_t start;
+	uint64_t total;
+	uint64_t self; /* not covered by boxes above */
 };
 
 /* Parents before children, siblings from left to right; box 0 is the root. */
@@ -45,9 +45,9 @@ struct flame_graph {
 	struct flame_box *boxes;
 	size_t count;
 	size_t capacity;
-	uint64_t kind_ns[FLAME_KINDS]; /* own time by kind */
-	size_t dropped;                /* boxes that became part of a FLAME_OTHER one */
-	uint64_t dropped_below_ns;
+	uint64_t kind_total[FLAME_KINDS]; /* own time by kind */
+	size_t dropped;                   /* boxes that became part of a FLAME_OTHER one */
+	uint64_t dropped_below;
 };
 
 /* Keeps about the max_boxes heaviest boxes. Borrows the texts of frames and leaves. */

@@ -92,7 +92,7 @@ function sumFrames() {
 }
 
 /* The callers' tree grows as it is looked at: a box remembers which boxes of the tree it stands for
- * (where) and with how much time (weight), and groups their parents when it is opened. */
+ * (where) and with how much of their cost (weight), and groups their parents when it is opened. */
 function callers(box) {
 	if (!box.where)
 		return box.children;
@@ -175,23 +175,27 @@ function fit(frame, room) {
 	return count > 0 ? characters.slice(0, count).join("") + "…" : "";
 }
 
-function time(ns) {
-	for (const [size, unit] of [[1e9, "s"], [1e6, "ms"], [1e3, "µs"]]) {
-		if (ns >= size)
-			return (ns / size).toFixed(ns / size < 100 ? 2 : 0) + " " + unit;
+const units = data.unit === "bytes"
+	? [[2 ** 30, "GB"], [2 ** 20, "MB"], [2 ** 10, "KB"], [1, "bytes"]]
+	: [[1e9, "s"], [1e6, "ms"], [1e3, "µs"], [1, "ns"]];
+
+function amount(value) {
+	for (const [size, unit] of units) {
+		if (value >= size && size > 1)
+			return (value / size).toFixed(value / size < 100 ? 2 : 0) + " " + unit;
 	}
-	return ns + " ns";
+	return value + " " + units[3][1];
 }
 
-const percent = (part, whole) => (100 * part / whole).toFixed(2) + " %";
+const percent = (part, whole) => (whole > 0 ? 100 * part / whole : 0).toFixed(2) + " %";
 
 function describe(box, separator) {
 	const parts = [box.frame.label,
-		time(box.total) + ", " + percent(box.total, tree.total)];
+		amount(box.total) + ", " + percent(box.total, tree.total)];
 	if (zoom.parent && box !== zoom && box.total <= zoom.total)
 		parts[1] += " (" + percent(box.total, zoom.total) + " of this view)";
 	if (!callersMode && box.self > 0)
-		parts.push("self " + time(box.self) + ", " + percent(box.self, tree.total));
+		parts.push("self " + amount(box.self) + ", " + percent(box.self, tree.total));
 	if (box.frame.places > 1 && box.frame !== tree.frame)
 		parts.push("everywhere " + percent(box.frame.total, tree.total) + " in " +
 			box.frame.places + " places");
@@ -305,7 +309,7 @@ function draw() {
 
 const isMatch = frame => pattern.test(frame.label) || pattern.test(frame.place);
 
-/* Time of the view's boxes with a matching frame on their stack, each counted once. */
+/* What the view's boxes with a matching frame on their stack cost, each counted once. */
 function showMatched() {
 	matched.classList.toggle("hide", !pattern);
 	if (!pattern)
@@ -323,7 +327,7 @@ function showMatched() {
 		else
 			stack.push(...box.children);
 	}
-	matched.textContent = "Matched: " + percent(total, from.total) + " · " + time(total);
+	matched.textContent = "Matched: " + percent(total, from.total) + " · " + amount(total);
 }
 
 function search(text) {

@@ -217,6 +217,8 @@ void leaf_table_init(struct leaf_table *t, const struct model_view *view,
 	b.plain[1] = frame_of(t, LEAF_SYSTEM, "[system]", "");
 	for (size_t i = 0; i < TRACE_WAIT_KINDS; i++)
 		b.waits[i] = UINT32_MAX;
+	if (!weight_is_time(view->weight))
+		return; /* memory is where it is */
 	collect_shares(&b, view);
 	for (size_t i = 0; i < view->node_count; i++) {
 		const struct model_node *node = &view->nodes[i];

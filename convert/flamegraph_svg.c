@@ -43,27 +43,21 @@ struct svg {
 	FILE *to;
 	struct export *x;
 	struct flame_graph graph;
+	const struct cost *cost;
 	uint32_t rows;
 	struct buf text; /* scratch */
 };
 
-static void format_time(struct buf *b, uint64_t ns)
+static double share(const struct svg *s, uint64_t part)
 {
-	static const struct {
-		double ns;
-		const char *name;
-	} units[] = {{1e9, "s"}, {1e6, "ms"}, {1e3, "µs"}, {1, "ns"}};
-	size_t unit = 0;
+	uint64_t whole = s->graph.boxes[0].total;
 
-	while (unit < 3 && (double)ns < units[unit].ns)
-		unit++;
-	buf_printf(b, "%.*f %s", (double)ns / units[unit].ns < 100 && unit < 3 ? 2 : 0,
-		   (double)ns / units[unit].ns, units[unit].name);
+	return whole > 0 ? 100.0 * (double)part / (double)whole : 0;
 }
 
-static double share(const struct svg *s, uint64_t ns)
+static void add_amount(struct svg *s, uint64_t value)
 {
-	return 100.0 * (double)ns / (double)s->graph.boxes[0].total_ns;
+	cost_text(&s->text, value, s->cost->unit);
 }
 
 static void write_xml(struct svg *s, const char *text)
@@ -117,19 +111,19 @@ static void write_fitted(struct svg *s, const struct flame_frame *frame, double 
 static void write_box(struct svg *s, const struct flame_box *box)
 {
 	const struct flame_frame *frame = &s->graph.frames[box->frame];
-	double scale = (double)(WIDTH - 2 * MARGIN) / (double)s->graph.boxes[0].total_ns;
-	double left_px = MARGIN + (double)box->start_ns * scale;
-	double width_px = (double)box->total_ns * scale;
+	double full_px = WIDTH - 2 * MARGIN;
+	double left_px = MARGIN + full_px * share(s, box->start) / 100;
+	double width_px = box->depth > 0 ? full_px * share(s, box->total) / 100 : full_px;
 	uint32_t top_px = TOP + box->depth * ROW;
 
 	fputs("<g class=\"func_g\"><title>", s->to);
 	write_xml(s, frame->label);
 	buf_clear(&s->text);
 	buf_add_text(&s->text, "\n");
-	format_time(&s->text, box->total_ns);
-	buf_printf(&s->text, ", %.2f %%; self ", share(s, box->total_ns));
-	format_time(&s->text, box->self_ns);
-	buf_printf(&s->text, ", %.2f %%", share(s, box->self_ns));
+	add_amount(s, box->total);
+	buf_printf(&s->text, ", %.2f %%; self ", share(s, box->total));
+	add_amount(s, box->self);
+	buf_printf(&s->text, ", %.2f %%", share(s, box->self));
 	fputs(buf_text(&s->text), s->to);
 	if (*frame->path) {
 		putc('\n', s->to);
@@ -161,32 +155,31 @@ static int compare_down(const void *a, const void *b)
 /* The weight a box needs to be in the static picture. */
 static uint64_t find_least(const struct flame_graph *g)
 {
-	uint64_t least_ns =
-		(uint64_t)((double)g->boxes[0].total_ns * SMALLEST_PX / (WIDTH - 2 * MARGIN));
+	uint64_t least = (uint64_t)((double)g->boxes[0].total * SMALLEST_PX / (WIDTH - 2 * MARGIN));
 	uint64_t *totals;
 
 	if (g->count > MAX_STATIC_BOXES) {
 		totals = xmalloc(g->count * sizeof(*totals));
 		for (size_t i = 0; i < g->count; i++)
-			totals[i] = g->boxes[i].total_ns;
+			totals[i] = g->boxes[i].total;
 		qsort(totals, g->count, sizeof(*totals), compare_down);
-		if (totals[MAX_STATIC_BOXES] + 1 > least_ns)
-			least_ns = totals[MAX_STATIC_BOXES] + 1;
+		if (totals[MAX_STATIC_BOXES] + 1 > least)
+			least = totals[MAX_STATIC_BOXES] + 1;
 		free(totals);
 	}
-	return least_ns > 0 ? least_ns : 1;
+	return least > 0 ? least : 1;
 }
 
-static bool is_shown(const struct flame_box *box, uint64_t least_ns)
+static bool is_shown(const struct flame_box *box, uint64_t least)
 {
-	return box->depth < MAX_STATIC_ROWS && (box->depth == 0 || box->total_ns >= least_ns);
+	return box->depth < MAX_STATIC_ROWS && (box->depth == 0 || box->total >= least);
 }
 
-static void write_picture(struct svg *s, uint64_t least_ns)
+static void write_picture(struct svg *s, uint64_t least)
 {
 	fputs("<g id=\"frames\">\n", s->to);
 	for (size_t i = 0; i < s->graph.count; i++) {
-		if (is_shown(&s->graph.boxes[i], least_ns))
+		if (is_shown(&s->graph.boxes[i], least))
 			write_box(s, &s->graph.boxes[i]);
 	}
 	fputs("</g>\n", s->to);
@@ -210,7 +203,7 @@ static void write_legend(struct svg *s)
 
 	fputs("<g id=\"legend\">\n", s->to);
 	for (size_t i = 0; i < sizeof(entries) / sizeof(entries[0]); i++) {
-		uint64_t ns = s->graph.kind_ns[entries[i].kind];
+		uint64_t ns = s->graph.kind_total[entries[i].kind];
 
 		if (ns == 0)
 			continue;
@@ -241,6 +234,25 @@ static void write_count(struct buf *b, uint64_t count, const char *one, const ch
 	buf_printf(b, " %s", count == 1 ? one : many);
 }
 
+/* How much was seen of what the picture shows. */
+static void write_events(struct svg *s)
+{
+	const struct metrics *total = &s->x->view->total;
+
+	switch (cost_events(cost_of_weight(s->x->view->weight))) {
+	case COST_ALLOCATIONS:
+		write_count(&s->text, total->memory.events, "allocation recorded",
+			    "allocations recorded");
+		break;
+	case COST_COPY_EVENTS:
+		write_count(&s->text, total->memory.copies, "copy recorded", "copies recorded");
+		break;
+	default:
+		write_count(&s->text, total->samples, "sample", "samples");
+		break;
+	}
+}
+
 static void write_head(struct svg *s, uint32_t height_px)
 {
 	const struct model_view *view = s->x->view;
@@ -267,11 +279,11 @@ static void write_head(struct svg *s, uint32_t height_px)
 	write_xml(s, buf_text(&title));
 	fprintf(s->to, "</text>\n<text id=\"subtitle\" class=\"quiet\" x=\"%d\" y=\"45\">", MARGIN);
 	buf_clear(&s->text);
-	buf_add_text(&s->text, view->weight == MODEL_CPU ? "CPU time " : "wall time ");
-	format_time(&s->text, s->graph.boxes[0].total_ns);
+	buf_printf(&s->text, "%s ", s->cost->title);
+	add_amount(s, s->graph.boxes[0].total);
 	write_count(&s->text, view->process_count, "process", "processes");
 	write_count(&s->text, view->thread_count, "thread", "threads");
-	write_count(&s->text, view->total.samples, "sample", "samples");
+	write_events(s);
 	fputs(buf_text(&s->text), s->to);
 	if (s->x->note.size > 0) {
 		fputs(" · ", s->to);
@@ -358,7 +370,8 @@ static int write_data(struct svg *s, struct err *err)
 	fputs("<script type=\"text/javascript\"><![CDATA[\nvar scprofData = ", s->to);
 	write_escaped_json(s->to, json);
 	free(json);
-	fputs(";\nscprofData.frame = [", s->to);
+	fprintf(s->to, ";\nscprofData.unit = \"%s\";\nscprofData.frame = [",
+		s->cost->unit == COST_NS ? "ns" : "bytes");
 	for (size_t i = 0; i < g->count; i++)
 		fprintf(s->to, "%s%u", i > 0 ? "," : "", g->boxes[i].frame);
 	fputs("];\nscprofData.depth = [", s->to);
@@ -366,7 +379,7 @@ static int write_data(struct svg *s, struct err *err)
 		fprintf(s->to, "%s%u", i > 0 ? "," : "", g->boxes[i].depth);
 	fputs("];\nscprofData.total = [", s->to);
 	for (size_t i = 0; i < g->count; i++)
-		fprintf(s->to, "%s%" PRIu64, i > 0 ? "," : "", g->boxes[i].total_ns);
+		fprintf(s->to, "%s%" PRIu64, i > 0 ? "," : "", g->boxes[i].total);
 	fprintf(s->to,
 		"];\n]]></script>\n<script type=\"text/javascript\"><![CDATA[\n%s]]></script>\n",
 		flamegraph_script);
@@ -378,7 +391,7 @@ static void note_changes(struct svg *s, struct buf *note)
 	if (s->graph.dropped == 0)
 		return;
 	buf_printf(note, "%zu boxes below ", s->graph.dropped);
-	format_time(note, s->graph.dropped_below_ns);
+	cost_text(note, s->graph.dropped_below, s->cost->unit);
 	buf_add_text(note, " are shown as [small frames]");
 }
 
@@ -389,24 +402,25 @@ static int flamegraph_write(struct export *x, struct err *err)
 	struct call_tree tree;
 	struct leaf_table leaves;
 	uint64_t max_boxes = x->options->max_items > 0 ? x->options->max_items : MAX_BOXES;
-	uint64_t least_ns;
+	uint64_t least;
 	int ret;
 
 	frame_table_init(&frames, x->view, x->options->lines);
 	call_tree_init(&tree, x->view, &frames);
+	s.cost = &costs[tree.cost];
 	leaf_table_init(&leaves, x->view, &tree);
 	flame_graph_init(&s.graph, &frames, &tree, &leaves, max_boxes);
 	note_changes(&s, &x->note);
 	x->over_limit = s.graph.dropped > 0;
-	least_ns = find_least(&s.graph);
+	least = find_least(&s.graph);
 	for (size_t i = 0; i < s.graph.count; i++) {
 		const struct flame_box *box = &s.graph.boxes[i];
 
-		if (is_shown(box, least_ns) && box->depth + 1 > s.rows)
+		if (is_shown(box, least) && box->depth + 1 > s.rows)
 			s.rows = box->depth + 1;
 	}
 	write_head(&s, TOP + s.rows * ROW + MARGIN);
-	write_picture(&s, least_ns);
+	write_picture(&s, least);
 	ret = write_data(&s, err);
 	fputs("</svg>\n", x->to);
 	buf_release(&s.text);

@@ -5,7 +5,7 @@
  * are used, so every Python reads it. "Calls" are the samples that had the function on their stack.
  *
  * There is one root, named like the run, which calls the outermost frames: viewers that draw a tree
- * need one.
+ * need one. Its figures are seconds, and shown as such: memory has no place in it.
  */
 #include "convert/exporter.h"
 
@@ -31,7 +31,6 @@ struct pstats {
 	struct frame_table frames;
 	struct call_graph graph;
 	struct intern texts;
-	enum model_weight weight;
 };
 
 static void write_u32(FILE *to, uint32_t value)
@@ -100,10 +99,13 @@ static void write_key(struct pstats *p, uint32_t frame)
 	write_text(p->to, key->name);
 }
 
+/* The costs in the graph. */
+enum { TIME, SAMPLES, WIDTH };
+
 /* Two equal numbers of calls: pstats wants all of them and those without recursion. */
-static void write_calls(struct pstats *p, const struct metrics *m)
+static void write_calls(struct pstats *p, const uint64_t *costs_of)
 {
-	uint64_t calls = m->samples > 0 ? m->samples : 1;
+	uint64_t calls = costs_of[SAMPLES] > 0 ? costs_of[SAMPLES] : 1;
 
 	write_int(p->to, calls);
 	write_int(p->to, calls);
@@ -120,11 +122,6 @@ static int compare_callees(const void *a, const void *b)
 	return (x->caller > y->caller) - (x->caller < y->caller);
 }
 
-static bool has_time(const struct pstats *p, const struct metrics *m)
-{
-	return metrics_weight(m, p->weight) > 0;
-}
-
 static void write_stats(struct pstats *p)
 {
 	const struct call_graph *g = &p->graph;
@@ -132,28 +129,29 @@ static void write_stats(struct pstats *p)
 
 	putc('{', p->to);
 	for (size_t i = 0; i < g->node_count; i++) {
-		const struct graph_node *node = &g->nodes[i];
+		const uint64_t *total = g->node_total + i * WIDTH;
 
 		for (; edge < g->edge_count && g->edges[edge].callee < i; edge++)
 			;
-		if (!has_time(p, &node->total))
+		if (total[TIME] == 0)
 			continue;
 		write_key(p, (uint32_t)i);
 		write_tuple(p->to, 5);
-		write_calls(p, &node->total);
-		write_seconds(p->to, metrics_weight(&node->self, p->weight));
-		write_seconds(p->to, metrics_weight(&node->total, p->weight));
+		write_calls(p, total);
+		write_seconds(p->to, g->node_self[i * WIDTH + TIME]);
+		write_seconds(p->to, total[TIME]);
 		putc('{', p->to);
 		for (; edge < g->edge_count && g->edges[edge].callee == i; edge++) {
 			const struct graph_edge *e = &g->edges[edge];
+			const uint64_t *below = graph_edge_costs(g, e, EDGE_TOTAL);
 
-			if (!has_time(p, &e->total))
+			if (below[TIME] == 0)
 				continue;
 			write_key(p, e->caller);
 			write_tuple(p->to, 4);
-			write_calls(p, &e->total);
-			write_seconds(p->to, metrics_weight(&e->self, p->weight));
-			write_seconds(p->to, metrics_weight(&e->total, p->weight));
+			write_calls(p, below);
+			write_seconds(p->to, graph_edge_costs(g, e, EDGE_SELF)[TIME]);
+			write_seconds(p->to, below[TIME]);
 		}
 		putc('0', p->to);
 	}
@@ -221,11 +219,15 @@ static void make_keys(struct pstats *p, const struct export *x)
 
 static int pstats_write(struct export *x, struct err *err)
 {
-	struct pstats p = {.to = x->to, .weight = x->view->weight};
+	const enum cost_kind kinds[WIDTH] = {
+		[TIME] = cost_of_weight(x->view->weight),
+		[SAMPLES] = COST_SAMPLES,
+	};
+	struct pstats p = {.to = x->to};
 
 	(void)err;
 	frame_table_init(&p.frames, x->view, x->options->lines);
-	call_graph_init(&p.graph, x->view, &p.frames, false);
+	call_graph_init(&p.graph, x->view, &p.frames, kinds, WIDTH, false);
 	if (p.graph.edge_count > 0)
 		qsort(p.graph.edges, p.graph.edge_count, sizeof(*p.graph.edges), compare_callees);
 	make_keys(&p, x);
@@ -243,6 +245,6 @@ const struct exporter pstats_exporter = {
 	.name = "pstats",
 	.description = "statistics for Python's pstats module, snakeviz, gprof2dot",
 	.patterns = pstats_patterns,
-	.flags = EXPORTER_MODEL,
+	.flags = EXPORTER_MODEL | EXPORTER_TIME,
 	.write = pstats_write,
 };

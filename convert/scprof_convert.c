@@ -10,6 +10,7 @@
 
 #include "analyze/filter_options.h"
 #include "analyze/model.h"
+#include "convert/cost.h"
 #include "convert/export_file.h"
 #include "convert/exporter.h"
 #include "formats/base/log.h"
@@ -28,17 +29,30 @@ struct options {
 	const char *title;
 	uint64_t max_samples;
 	struct filter_options filter;
+	enum model_weight metric; /* MODEL_CPU: what --cpu and --wall say */
+	bool metric_given;
 	int verbosity;
 };
 
 static int set_metric(void *options, const char *arg, struct err *err)
 {
 	struct options *o = options;
+	struct buf names = {0};
+	enum model_weight weight = 0;
 
-	if (strcmp(arg, "cpu") != 0 && strcmp(arg, "wall") != 0)
-		return err_set(err, ERR_USAGE, "'%s' is no metric, choose cpu or wall", arg);
-	o->filter.wall = strcmp(arg, "wall") == 0;
-	return 0;
+	while (metric_names[weight] && strcmp(arg, metric_names[weight]) != 0)
+		weight++;
+	if (metric_names[weight]) {
+		o->metric = weight_is_time(weight) ? MODEL_CPU : weight;
+		o->filter.wall = weight == MODEL_WALL;
+		o->metric_given = true;
+		return 0;
+	}
+	for (size_t i = 0; metric_names[i]; i++)
+		buf_printf(&names, "%s%s", i == 0 ? "" : ", ", metric_names[i]);
+	err_set(err, ERR_USAGE, "'%s' is no metric, choose one of %s", arg, buf_text(&names));
+	buf_release(&names);
+	return -1;
 }
 
 static const struct opt option_table[] = {
@@ -105,7 +119,7 @@ static const struct opt option_table[] = {
 		.name = "metric",
 		.arg = "METRIC",
 		.kind = OPT_KIND_CALL,
-		.help = "the same as --cpu or --wall: METRIC is cpu or wall",
+		.help = "weigh by METRIC: cpu, wall, malloc, peak, live, leaks, temporary, copies",
 		.set = set_metric,
 	},
 	{
@@ -205,17 +219,66 @@ static int read_traces(struct model *m, char **traces, size_t count, struct err 
 	return 0;
 }
 
-static int check_content(const struct model_view *view, struct err *err)
+static const char *const nothing_found[MODEL_WEIGHTS] = {
+	[MODEL_PEAK] = "no memory was live at the peak",
+	[MODEL_LIVE] = "no memory was left live",
+	[MODEL_LEAKS] = "no leak was found",
+	[MODEL_TEMPORARY] = "no temporary memory was found",
+	[MODEL_COPIES] = "no copy was recorded",
+};
+
+/* That there is none of something can be the answer; that nothing passes the filters is none. */
+static int check_content(const struct model_view *view, struct buf *note, struct err *err)
 {
-	if (metrics_weight(&view->total, view->weight) > 0)
+	enum cost_kind kind = cost_of_weight(view->weight);
+	const struct metrics *total = &view->total;
+
+	if (!cost_recorded(view, kind))
+		return err_set(err, ERR_FAILED,
+			       "no %s recorded: record with %s (the default), or choose "
+			       "--metric cpu",
+			       kind == COST_COPIES ? "copies were" : "memory was",
+			       kind == COST_COPIES ? "--copies" : "--memory=sampled");
+	if (cost_sum(view, kind) > 0)
 		return 0;
-	return err_set(err, ERR_FAILED,
-		       "nothing to write: no %s time passes the filters, leave some of them out",
-		       view->weight == MODEL_CPU ? "CPU" : "wall");
+	if (!nothing_found[view->weight] ||
+	    (total->memory.events == 0 && total->memory.copies == 0 && total->samples == 0))
+		return err_set(err, ERR_FAILED,
+			       "nothing to write: no %s passes the filters, leave some of them out",
+			       costs[kind].title);
+	buf_printf(note, "%s, the profile is empty", nothing_found[view->weight]);
+	return 0;
 }
 
-static int convert(const struct options *o, const struct exporter *exporter, char **traces,
-		   size_t count, struct err *err)
+/* What to weigh by, or MODEL_WEIGHTS with an error. */
+static enum model_weight choose_weight(const struct options *o, const struct exporter *exporter,
+				       struct err *err)
+{
+	enum model_weight weight = o->filter.wall ? MODEL_WALL : o->metric;
+	struct buf names = {0};
+
+	if ((o->filter.wall || o->filter.gil) && !weight_is_time(o->metric)) {
+		err_set(err, ERR_USAGE, "--%s is about time, leave it out or --metric %s",
+			o->filter.wall ? "wall" : "gil", metric_names[o->metric]);
+		return MODEL_WEIGHTS;
+	}
+	if (exporter->flags & EXPORTER_PEAK && !o->metric_given && !o->filter.wall)
+		return MODEL_PEAK;
+	if (exporter_takes(exporter, weight))
+		return weight;
+	for (size_t i = 0; i < exporter_count; i++) {
+		if (exporter_takes(exporter_table[i], weight))
+			buf_printf(&names, "%s%s", names.size == 0 ? "" : ", ",
+				   exporter_table[i]->name);
+	}
+	err_set(err, ERR_USAGE, "%s cannot hold --metric %s, use one of %s", exporter->name,
+		metric_names[weight], buf_text(&names));
+	buf_release(&names);
+	return MODEL_WEIGHTS;
+}
+
+static int convert(const struct options *o, const struct exporter *exporter,
+		   enum model_weight weight, char **traces, size_t count, struct err *err)
 {
 	struct export_options export_options = {
 		.title = o->title,
@@ -224,8 +287,10 @@ static int convert(const struct options *o, const struct exporter *exporter, cha
 		.max_items = o->max_samples,
 		.traces = (unsigned int)count,
 	};
+	bool is_time = weight_is_time(weight);
+	/* Where threads have a place, they have it in time. */
 	struct model_options model_options = {
-		.split_threads = o->threads && !(exporter->flags & EXPORTER_THREADS),
+		.split_threads = o->threads && !(exporter->flags & EXPORTER_THREADS && is_time),
 	};
 	struct export x = {.options = &export_options};
 	struct export_file file = {0};
@@ -234,7 +299,8 @@ static int convert(const struct options *o, const struct exporter *exporter, cha
 
 	if (filter_options_apply(&o->filter, &model_options, err) < 0)
 		goto out;
-	if (exporter->flags & EXPORTER_EVENTS) {
+	model_options.weight = weight;
+	if (exporter->flags & EXPORTER_EVENTS && is_time) {
 		x.events = exporter->events_new(&export_options, model_options.weight);
 		model_options.on_event = exporter->events_add;
 		model_options.on_event_arg = x.events;
@@ -245,7 +311,7 @@ static int convert(const struct options *o, const struct exporter *exporter, cha
 	x.view = model_view(m);
 	if (x.view->quality.damage)
 		log_warn("%s", x.view->quality.damage);
-	if (check_content(x.view, err) < 0 || export_file_open(&file, o->output, err) < 0)
+	if (check_content(x.view, &x.note, err) < 0 || export_file_open(&file, o->output, err) < 0)
 		goto out;
 	x.to = file.to;
 	if (exporter->write(&x, err) < 0)
@@ -269,6 +335,7 @@ out:
 static int run(struct options *o, char **traces, size_t count, struct err *err)
 {
 	const struct exporter *exporter;
+	enum model_weight weight;
 	struct buf formats = {0};
 
 	if (o->list) {
@@ -284,7 +351,10 @@ static int run(struct options *o, char **traces, size_t count, struct err *err)
 	exporter = choose_exporter(o, err);
 	if (!exporter || check_not_input(o->output, traces, count, err) < 0)
 		return -1;
-	return convert(o, exporter, traces, count, err);
+	weight = choose_weight(o, exporter, err);
+	if (weight == MODEL_WEIGHTS)
+		return -1;
+	return convert(o, exporter, weight, traces, count, err);
 }
 
 /* "--to" is the end of the time that counts, as in scprof-analyze, and the format for those used to

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * speedscope's JSON: one profile for each thread, in order of time, all from the same zero. Where a
- * thread has nothing to show, or has not started yet, its profile has a gap. A profile is written
- * as samples (the whole stack each time) or as events (only what changes), whichever is shorter:
- * deep stacks would fill hundreds of megabytes as samples.
+ * thread has nothing to show, or has not started yet, its profile has a gap. Memory has no such
+ * order: one profile has all stacks, those with most of it first. A profile is written as samples
+ * (the whole stack each time) or as events (only what changes), whichever is shorter: deep stacks
+ * would fill hundreds of megabytes as samples.
  */
 #include "convert/exporter.h"
 
@@ -11,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "convert/run_stack.h"
 #include "convert/timeline.h"
 #include "formats/base/json_write.h"
 #include "formats/base/xalloc.h"
@@ -19,37 +21,10 @@
 
 /* The application gets slow beyond the first and dies of deeper stacks than the second. */
 #define MAX_RUNS 100000
-#define MAX_DEPTH 1500
-#define DEPTH_KEPT_OUTSIDE 1000
+#define MAX_DEPTH RUN_STACK_MAX
 /* Typical bytes of one frame of a sample and of one event. */
 #define SAMPLE_FRAME_BYTES 5
 #define EVENT_BYTES 36
-
-/* Frames that are not in the frame table come behind it. */
-enum extra_frame {
-	EXTRA_CUT,   /* stands for the frames left out of a deep stack */
-	EXTRA_OTHER, /* several rare stacks */
-	EXTRA_WAIT,  /* one for each enum trace_wait_kind */
-	EXTRA_FRAMES = EXTRA_WAIT + TRACE_WAIT_KINDS,
-};
-
-static const char *const extra_names[EXTRA_FRAMES] = {
-	[EXTRA_CUT] = "[frames left out]",
-	[EXTRA_OTHER] = "[rare stacks]",
-	[EXTRA_WAIT + TRACE_WAIT_RUNNABLE] = "[waiting for a processor]",
-	[EXTRA_WAIT + TRACE_WAIT_IO] = "[waiting for I/O]",
-	[EXTRA_WAIT + TRACE_WAIT_LOCK] = "[waiting for a lock]",
-	[EXTRA_WAIT + TRACE_WAIT_SLEEP] = "[sleeping]",
-	[EXTRA_WAIT + TRACE_WAIT_GIL] = "[waiting for the GIL]",
-	[EXTRA_WAIT + TRACE_WAIT_OTHER] = "[waiting]",
-	[EXTRA_WAIT + TRACE_WAIT_END] = "[ending]",
-};
-
-/* A stack as indices of frames, from the root on. */
-struct stack {
-	uint32_t frames[MAX_DEPTH + 1];
-	size_t depth;
-};
 
 struct speedscope {
 	struct json json;
@@ -57,74 +32,13 @@ struct speedscope {
 	struct call_tree tree;
 	const struct export *x;
 	struct timeline *timeline;
-	struct stack stack;
-	struct stack open; /* frames that events have opened */
+	struct run_stack stack;
+	struct run_stack open; /* frames that events have opened */
 };
 
-static void *speedscope_events_new(const struct export_options *options, enum model_weight weight)
-{
-	struct timeline *t = xmalloc(sizeof(*t));
-
-	(void)options;
-	timeline_init(t, weight);
-	return t;
-}
-
-static void speedscope_events_add(void *events, const struct model_event *event)
-{
-	timeline_add(events, event);
-}
-
-static void speedscope_events_free(void *events)
-{
-	if (events)
-		timeline_release(events);
-	free(events);
-}
-
-/* Fills s->stack with the frames of a run; in a stack that is too deep a mark stands for what is
- * neither near the root nor near the leaf. */
 static void find_stack(struct speedscope *s, const struct timeline_run *run)
 {
-	struct stack *stack = &s->stack;
-	uint32_t extra = (uint32_t)s->frames.count;
-	uint32_t waiting = run->state > 0;
-	uint32_t node = run->node;
-	size_t depth;
-	size_t left_out = 0;
-
-	stack->depth = 0;
-	if (node == TIMELINE_GAP)
-		return;
-	if (node == TIMELINE_OTHER) {
-		stack->frames[stack->depth++] = extra + EXTRA_OTHER;
-		return;
-	}
-	depth = s->tree.nodes[node].depth;
-	if (depth > MAX_DEPTH - 1)
-		left_out = depth - (MAX_DEPTH - 2);
-	stack->depth = depth - left_out + (left_out > 0) + waiting;
-	if (waiting)
-		stack->frames[stack->depth - 1] = extra + EXTRA_WAIT + run->state - 1;
-	for (size_t at = stack->depth - waiting; node != 0; node = s->tree.nodes[node].parent) {
-		if (left_out > 0 && at == DEPTH_KEPT_OUTSIDE + 1) {
-			stack->frames[--at] = extra + EXTRA_CUT;
-			for (; left_out > 1; left_out--)
-				node = s->tree.nodes[node].parent;
-			left_out = 0;
-			continue;
-		}
-		stack->frames[--at] = s->tree.nodes[node].frame;
-	}
-}
-
-static size_t common_depth(const struct stack *a, const struct stack *b)
-{
-	size_t n = 0;
-
-	while (n < a->depth && n < b->depth && a->frames[n] == b->frames[n])
-		n++;
-	return n;
+	run_stack_fill(&s->stack, &s->tree, &s->frames, run, MAX_DEPTH);
 }
 
 static bool samples_are_shorter(struct speedscope *s, const struct timeline_thread *thread)
@@ -137,7 +51,7 @@ static bool samples_are_shorter(struct speedscope *s, const struct timeline_thre
 		size_t common;
 
 		find_stack(s, &thread->runs[i]);
-		common = common_depth(&s->open, &s->stack);
+		common = run_stack_common(&s->open, &s->stack);
 		sample_bytes += (s->stack.depth + 2) * SAMPLE_FRAME_BYTES;
 		event_bytes += (s->open.depth + s->stack.depth - 2 * common) * EVENT_BYTES;
 		memcpy(s->open.frames + common, s->stack.frames + common,
@@ -164,53 +78,57 @@ static void write_samples(struct speedscope *s, const struct timeline_thread *th
 	json_key(j, "weights");
 	json_begin_array(j);
 	for (size_t i = 0; i < thread->count; i++)
-		json_uint(j, thread->runs[i].weight_ns);
+		json_uint(j, thread->runs[i].weight);
 	json_end_array(j);
 }
 
-static void write_event(struct speedscope *s, const char *type, uint32_t frame, uint64_t at_ns)
+static void write_event(struct speedscope *s, const char *type, uint32_t frame, uint64_t at)
 {
 	json_begin_object(&s->json);
 	json_key_text(&s->json, "type", type);
 	json_key_uint(&s->json, "frame", frame);
-	json_key_uint(&s->json, "at", at_ns);
+	json_key_uint(&s->json, "at", at);
 	json_end_object(&s->json);
 }
 
-static void close_frames(struct speedscope *s, size_t depth, uint64_t at_ns)
+static void close_frames(struct speedscope *s, size_t depth, uint64_t at)
 {
 	while (s->open.depth > depth)
-		write_event(s, "C", s->open.frames[--s->open.depth], at_ns);
+		write_event(s, "C", s->open.frames[--s->open.depth], at);
 }
 
 static void write_events(struct speedscope *s, const struct timeline_thread *thread)
 {
-	uint64_t at_ns = 0;
+	uint64_t at = 0;
 
 	json_key(&s->json, "events");
 	json_begin_array(&s->json);
 	s->open.depth = 0;
 	for (size_t i = 0; i < thread->count; i++) {
 		find_stack(s, &thread->runs[i]);
-		close_frames(s, common_depth(&s->open, &s->stack), at_ns);
+		close_frames(s, run_stack_common(&s->open, &s->stack), at);
 		while (s->open.depth < s->stack.depth) {
 			uint32_t frame = s->stack.frames[s->open.depth];
 
-			write_event(s, "O", frame, at_ns);
+			write_event(s, "O", frame, at);
 			s->open.frames[s->open.depth++] = frame;
 		}
-		at_ns += thread->runs[i].weight_ns;
+		at += thread->runs[i].weight;
 	}
-	close_frames(s, 0, at_ns);
+	close_frames(s, 0, at);
 	json_end_array(&s->json);
 }
 
 static void profile_name(struct speedscope *s, size_t thread_id, struct buf *name)
 {
 	const struct model_view *view = s->x->view;
-	const struct model_thread *thread = &view->threads[thread_id];
+	const struct model_thread *thread;
 
-	buf_clear(name);
+	if (!weight_is_time(view->weight)) {
+		buf_add_text(name, costs[s->tree.cost].title);
+		return;
+	}
+	thread = &view->threads[thread_id];
 	buf_add_text(name, thread->name);
 	if (view->process_count > 1)
 		buf_printf(name, " (process %d, thread %d)", view->processes[thread->process].pid,
@@ -229,9 +147,10 @@ static void write_profile(struct speedscope *s, size_t thread_id)
 	json_begin_object(&s->json);
 	json_key_text(&s->json, "type", sampled ? "sampled" : "evented");
 	json_key_text(&s->json, "name", buf_text(&name));
-	json_key_text(&s->json, "unit", "nanoseconds");
+	json_key_text(&s->json, "unit",
+		      costs[s->tree.cost].unit == COST_NS ? "nanoseconds" : "bytes");
 	json_key_uint(&s->json, "startValue", 0);
-	json_key_uint(&s->json, "endValue", thread->end_ns);
+	json_key_uint(&s->json, "endValue", thread->end);
 	if (sampled)
 		write_samples(s, thread);
 	else
@@ -259,27 +178,10 @@ static void write_frames(struct speedscope *s)
 	}
 	for (size_t i = 0; i < EXTRA_FRAMES; i++) {
 		json_begin_object(j);
-		json_key_text(j, "name", extra_names[i]);
+		json_key_text(j, "name", extra_frame_names[i]);
 		json_end_object(j);
 	}
 	json_end_array(j);
-}
-
-/* Says what was put together, for the user and the file's name field. */
-static void note_changes(const struct speedscope *s, struct buf *note)
-{
-	const struct timeline *t = s->timeline;
-
-	if (t->window_ns > 0)
-		buf_printf(
-			note,
-			"stacks within %g ms of each other are put together, %zu samples are left",
-			(double)t->window_ns / 1e6, t->run_count);
-	if (t->folded > 0)
-		buf_printf(note, ", %zu rare stacks are shown as one", t->folded);
-	if (s->tree.max_depth >= MAX_DEPTH)
-		buf_printf(note, "%sstacks deeper than %d frames lack their middle",
-			   note->size > 0 ? "; " : "", MAX_DEPTH);
 }
 
 static void write_file(struct speedscope *s)
@@ -289,7 +191,7 @@ static void write_file(struct speedscope *s)
 	struct buf title = {0};
 	size_t active = 0;
 	size_t profiles = 0;
-	uint64_t heaviest_ns = 0;
+	uint64_t heaviest = 0;
 
 	export_title(s->x, &title);
 	if (s->x->note.size > 0)
@@ -305,10 +207,10 @@ static void write_file(struct speedscope *s)
 	json_key(j, "profiles");
 	json_begin_array(j);
 	for (size_t i = 0; i < t->thread_count; i++) {
-		if (t->threads[i].weight_ns == 0)
+		if (t->threads[i].weight == 0 && weight_is_time(s->x->view->weight))
 			continue;
-		if (t->threads[i].weight_ns > heaviest_ns) {
-			heaviest_ns = t->threads[i].weight_ns;
+		if (t->threads[i].weight > heaviest) {
+			heaviest = t->threads[i].weight;
 			active = profiles;
 		}
 		profiles++;
@@ -324,18 +226,24 @@ static void write_file(struct speedscope *s)
 static int speedscope_write(struct export *x, struct err *err)
 {
 	struct speedscope *s = xcalloc(1, sizeof(*s));
+	struct timeline of_tree;
 	uint64_t max_runs = x->options->max_items > 0 ? x->options->max_items : MAX_RUNS;
 
 	(void)err;
+	timeline_init(&of_tree, x->view->weight);
 	s->x = x;
-	s->timeline = x->events;
+	s->timeline = x->events ? x->events : &of_tree;
 	json_init(&s->json, x->to, 0);
 	frame_table_init(&s->frames, x->view, x->options->lines);
 	call_tree_init(&s->tree, x->view, &s->frames);
-	timeline_finish(s->timeline, x->view, &s->tree, max_runs);
-	note_changes(s, &x->note);
-	x->over_limit = s->timeline->window_ns > 0;
+	if (weight_is_time(x->view->weight))
+		timeline_finish(s->timeline, x->view, &s->tree, max_runs);
+	else
+		timeline_from_tree(s->timeline, &s->tree, max_runs);
+	timeline_note(s->timeline, &s->tree, MAX_DEPTH, &x->note);
+	x->over_limit = s->timeline->window_ns > 0 || s->timeline->folded > 0;
 	write_file(s);
+	timeline_release(&of_tree);
 	call_tree_release(&s->tree);
 	frame_table_release(&s->frames);
 	free(s);
@@ -349,8 +257,8 @@ const struct exporter speedscope_exporter = {
 	.description = "every thread in order of time, for speedscope",
 	.patterns = speedscope_patterns,
 	.flags = EXPORTER_EVENTS | EXPORTER_THREADS,
-	.events_new = speedscope_events_new,
-	.events_add = speedscope_events_add,
-	.events_free = speedscope_events_free,
+	.events_new = timeline_events_new,
+	.events_add = timeline_events_add,
+	.events_free = timeline_events_free,
 	.write = speedscope_write,
 };

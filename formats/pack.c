@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Plain structs to protobuf messages and back, see pack.h. Messages are built and unpacked in
- * arenas, so nothing is freed piece by piece; when unpacking, the arena's cap bounds what a hostile
- * message can make us allocate.
+ * Plain structs to protobuf messages, see pack.h. Messages are built in an arena, so nothing is
+ * freed piece by piece. The way back is in unpack.c.
  */
 #include "formats/pack.h"
 
@@ -18,20 +17,18 @@
 #define SET(message, field, value) ((message)->has_##field = true, (message)->field = (value))
 
 /* Sets a column that may be left out. */
-#define COLUMN(message, field, from) \
-	((message)->field = (from)->field, (message)->n_##field = (from)->field ? (from)->count : 0)
+#define COLUMN(message, field, from) SOME(message, field, from, (from)->count)
 
-/* The same for a column in halves, and the way back. */
-#define HALVES(message, field, from, bits)                                                   \
-	(SET(message, field,                                                                 \
-	     binary(halves_low_##bits(arena, (from)->field, (from)->count), (from)->count)), \
-	 (message)->field##_high = halves_high_##bits(arena, (from)->field, (from)->count),  \
-	 (message)->n_##field##_high = (message)->field##_high ? (from)->count : 0)
-#define JOIN(message, field, count, bits, to)                                  \
-	halves_join_##bits(arena, (message)->field.data, (message)->field.len, \
-			   (message)->field##_high, (message)->n_##field##_high, count, to)
+/* The same for a column in halves. */
+#define HALVES(message, field, from, bits) SOME_HALVES(message, field, from, bits, (from)->count)
 
-/* --- packing --- */
+/* The same for columns with a number of values of their own. */
+#define SOME(message, field, from, count) \
+	((message)->field = (from)->field, (message)->n_##field = (from)->field ? (count) : 0)
+#define SOME_HALVES(message, field, from, bits, count)                                           \
+	(SET(message, field, binary(halves_low_##bits(arena, (from)->field, (count)), (count))), \
+	 (message)->field##_high = halves_high_##bits(arena, (from)->field, (count)),            \
+	 (message)->n_##field##_high = (message)->field##_high ? (count) : 0)
 
 /* Cleared memory for the messages of one call; out of memory ends the tool. */
 static void *scratch(struct arena *arena, size_t count, size_t size)
@@ -104,6 +101,8 @@ void pack_header(const struct trace_header *header, struct buf *out)
 	SET(&message, source, header->source);
 	SET(&message, tick_ns, header->tick_ns);
 	SET(&message, options, binary(header->options.data, header->options.size));
+	SET(&message, memory_rate, header->memory_rate);
+	SET(&message, copy_rate, header->copy_rate);
 	item.header = &message;
 	add_item(&item, out);
 	arena_release(&arena);
@@ -244,6 +243,7 @@ static void pack_columns(struct arena *arena, const struct pack_block *block, Sc
 		HALVES(samples, node, &block->samples, 32);
 		HALVES(samples, pc, &block->samples, 32);
 		COLUMN(samples, flags, &block->samples);
+		COLUMN(samples, ready, &block->samples);
 	}
 	n = block->waits.count;
 	if (n) {
@@ -258,6 +258,78 @@ static void pack_columns(struct arena *arena, const struct pack_block *block, Sc
 		COLUMN(waits, cpu, &block->waits);
 		COLUMN(waits, node, &block->waits);
 		COLUMN(waits, kind, &block->waits);
+		COLUMN(waits, ready, &block->waits);
+	}
+}
+
+static void pack_heap_columns(struct arena *arena, const struct pack_heap *from, Scprof__Block *out)
+{
+	Scprof__Heap *heap;
+
+	if (!from->count)
+		return;
+	heap = scratch(arena, 1, sizeof(*heap));
+	scprof__heap__init(heap);
+	out->heap = heap;
+	SET(heap, first_block, from->first_block);
+	SET(heap, op, binary(from->op, from->count));
+	SOME(heap, thread, from, from->thread_runs);
+	SOME(heap, thread_rows, from, from->thread_runs);
+	SOME(heap, time, from, from->time_runs);
+	SOME(heap, time_rows, from, from->time_runs);
+	SOME(heap, site_node, from, from->site_count);
+	SOME(heap, site_kind, from, from->site_count);
+	SOME(heap, site_flags, from, from->site_count);
+	if (from->alloc_count) {
+		SOME_HALVES(heap, site, from, 32, from->alloc_count);
+		SOME_HALVES(heap, size, from, 64, from->alloc_count);
+	}
+	if (from->named_count)
+		SOME_HALVES(heap, block, from, 64, from->named_count);
+	SOME(heap, left, from, from->resize_count);
+}
+
+static void pack_memory(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
+{
+	pack_heap_columns(arena, &block->heap, out);
+	if (block->copies.count) {
+		Scprof__Copies *copies = scratch(arena, 1, sizeof(*copies));
+
+		scprof__copies__init(copies);
+		out->copies = copies;
+		HALVES(copies, time, &block->copies, 64);
+		COLUMN(copies, thread, &block->copies);
+		HALVES(copies, node, &block->copies, 32);
+		HALVES(copies, size, &block->copies, 64);
+		COLUMN(copies, kind, &block->copies);
+		COLUMN(copies, flags, &block->copies);
+	}
+	if (block->footprints.count) {
+		Scprof__Footprints *footprints = scratch(arena, 1, sizeof(*footprints));
+
+		scprof__footprints__init(footprints);
+		out->footprints = footprints;
+		COLUMN(footprints, time, &block->footprints);
+		COLUMN(footprints, rss_bytes, &block->footprints);
+		COLUMN(footprints, file_bytes, &block->footprints);
+		COLUMN(footprints, pss_bytes, &block->footprints);
+		COLUMN(footprints, swap_bytes, &block->footprints);
+		COLUMN(footprints, minor_faults, &block->footprints);
+		COLUMN(footprints, major_faults, &block->footprints);
+	}
+}
+
+static void pack_marks(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
+{
+	Scprof__Mark *marks = LIST(arena, out, marks, block->mark_count);
+
+	for (size_t i = 0; i < block->mark_count; i++) {
+		const struct trace_mark *mark = &block->marks[i];
+
+		scprof__mark__init(&marks[i]);
+		SET(&marks[i], kind, mark->kind);
+		SET(&marks[i], time_ns, mark->time_ns);
+		SET(&marks[i], label, binary(mark->label.data, mark->label.size));
 	}
 }
 
@@ -294,6 +366,7 @@ static void pack_process_ends(struct arena *arena, const struct pack_block *bloc
 		SET(&ends[i], user_ns, end->user_ns);
 		SET(&ends[i], system_ns, end->system_ns);
 		SET(&ends[i], peak_rss_bytes, end->peak_rss_bytes);
+		SET(&ends[i], exit_cpu_ns, end->exit_cpu_ns);
 	}
 }
 
@@ -323,6 +396,23 @@ static void pack_sources(struct arena *arena, const struct pack_block *block, Sc
 		scprof__source__init(&sources[i]);
 		SET(&sources[i], path, binary(source->path.data, source->path.size));
 		SET(&sources[i], text, binary(source->text.data, source->text.size));
+	}
+}
+
+static void pack_refusals(struct arena *arena, const struct pack_block *block, Scprof__Block *out)
+{
+	Scprof__Refusal *refusals = LIST(arena, out, refusals, block->refusal_count);
+
+	for (size_t i = 0; i < block->refusal_count; i++) {
+		const struct trace_refusal *refusal = &block->refusals[i];
+
+		scprof__refusal__init(&refusals[i]);
+		SET(&refusals[i], pid, refusal->pid);
+		SET(&refusals[i], parent_pid, refusal->parent_pid);
+		SET(&refusals[i], python, refusal->python);
+		SET(&refusals[i], time_ns, refusal->time_ns);
+		SET(&refusals[i], command, binary(refusal->command.data, refusal->command.size));
+		SET(&refusals[i], why, binary(refusal->why.data, refusal->why.size));
 	}
 }
 
@@ -358,6 +448,9 @@ void pack_block(const struct pack_block *block, struct buf *out)
 	pack_process_ends(&arena, block, &message);
 	pack_symbols(&arena, block, &message);
 	pack_sources(&arena, block, &message);
+	pack_refusals(&arena, block, &message);
+	pack_memory(&arena, block, &message);
+	pack_marks(&arena, block, &message);
 	item.block = &message;
 	add_item(&item, out);
 	arena_release(&arena);
@@ -402,398 +495,4 @@ void pack_index(const struct pack_index_entry *entries, size_t count, struct buf
 	size = scprof__index__get_packed_size(&message);
 	out->size += scprof__index__pack(&message, buf_reserve(out, size));
 	arena_release(&arena);
-}
-
-/* --- unpacking: NULL from the arena means that its cap is reached; the item is given up --- */
-
-static void *capped_alloc(void *arena, size_t size)
-{
-	return arena_alloc(arena, size);
-}
-
-static void capped_free(void *arena, void *pointer)
-{
-	(void)arena;
-	(void)pointer;
-}
-
-static struct trace_text text(const ProtobufCBinaryData *data)
-{
-	return (struct trace_text){data->data ? (const char *)data->data : "", data->len};
-}
-
-static const struct trace_text *text_list(struct arena *arena, const ProtobufCBinaryData *data,
-					  size_t count)
-{
-	struct trace_text *texts = arena_alloc(arena, count * sizeof(*texts));
-
-	for (size_t i = 0; texts && i < count; i++)
-		texts[i] = text(&data[i]);
-	return texts;
-}
-
-static int unpack_header(const Scprof__Header *from, struct arena *arena, struct trace_header *to)
-{
-	*to = (struct trace_header){
-		.version = from->version,
-		.tool_version = from->tool_version ? from->tool_version : "",
-		.start_monotonic_ns = from->start_monotonic_ns,
-		.start_realtime_ns = from->start_realtime_ns,
-		.host = from->host ? from->host : "",
-		.system = from->system ? from->system : "",
-		.cpu_count = from->cpu_count,
-		.command = text_list(arena, from->command, from->n_command),
-		.command_count = from->n_command,
-		.directory = text(&from->directory),
-		.rate_hz = from->rate_hz,
-		.wall = from->wall,
-		.source = from->source,
-		.tick_ns = from->tick_ns,
-		.options = text(&from->options),
-	};
-	return to->command ? 0 : -1;
-}
-
-static int unpack_codes(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_code *codes = arena_alloc(arena, from->n_codes * sizeof(*codes));
-
-	to->codes = codes;
-	to->code_count = from->n_codes;
-	to->first_code = from->first_code;
-	for (size_t i = 0; codes && i < from->n_codes; i++) {
-		const Scprof__Code *code = from->codes[i];
-
-		codes[i] = (struct trace_code){
-			.filename = code->has_filename ? code->filename : TRACE_NONE,
-			.name = code->has_name ? code->name : TRACE_NONE,
-			.qualname = code->has_qualname ? code->qualname : TRACE_NONE,
-			.first_line = code->first_line,
-			.flags = code->flags,
-			.python = code->python,
-			.line_table = code->line_table.data,
-			.line_table_size = code->line_table.len,
-			.code_bytes = code->code_bytes,
-		};
-	}
-	return codes ? 0 : -1;
-}
-
-static int unpack_nodes(const Scprof__Nodes *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_node *nodes;
-
-	if (!from)
-		return 0;
-	if (from->n_code != from->n_parent || from->n_offset != from->n_parent ||
-	    from->n_parent > UINT32_MAX - from->first)
-		return -1;
-	nodes = arena_alloc(arena, from->n_parent * sizeof(*nodes));
-	to->nodes = nodes;
-	to->node_count = from->n_parent;
-	to->first_node = from->first;
-	for (size_t i = 0; nodes && i < from->n_parent; i++) {
-		uint32_t id = from->first + (uint32_t)i;
-		uint32_t back = from->parent[i];
-
-		nodes[i] = (struct trace_node){
-			.parent = back && back <= id ? id - back : TRACE_NONE,
-			.code = from->code[i],
-			.offset = from->offset[i],
-		};
-	}
-	return nodes ? 0 : -1;
-}
-
-static int unpack_modules(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_module *modules = arena_alloc(arena, from->n_modules * sizeof(*modules));
-
-	to->modules = modules;
-	to->module_count = from->n_modules;
-	to->first_module = from->first_module;
-	for (size_t i = 0; modules && i < from->n_modules; i++) {
-		const Scprof__Module *module = from->modules[i];
-
-		modules[i] = (struct trace_module){
-			.path = text(&module->path),
-			.build_id = module->build_id.data,
-			.build_id_size = module->build_id.len,
-			.role = module->role <= TRACE_MODULE_AGENT ? module->role
-								   : TRACE_MODULE_OTHER,
-		};
-	}
-	return modules ? 0 : -1;
-}
-
-static int unpack_pcs(const Scprof__Pcs *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_pc *pcs;
-
-	if (!from)
-		return 0;
-	if (from->n_module != from->n_offset || from->n_module > UINT32_MAX - from->first)
-		return -1;
-	pcs = arena_alloc(arena, from->n_module * sizeof(*pcs));
-	to->pcs = pcs;
-	to->pc_count = from->n_module;
-	to->first_pc = from->first;
-	for (size_t i = 0; pcs && i < from->n_module; i++)
-		pcs[i] = (struct trace_pc){from->module[i], from->offset[i]};
-	return pcs ? 0 : -1;
-}
-
-static int unpack_processes(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_process *processes =
-		arena_alloc(arena, from->n_processes * sizeof(*processes));
-
-	to->processes = processes;
-	to->process_count = from->n_processes;
-	for (size_t i = 0; processes && i < from->n_processes; i++) {
-		const Scprof__Process *process = from->processes[i];
-
-		processes[i] = (struct trace_process){
-			.index = process->has_index ? process->index : TRACE_NONE,
-			.pid = process->pid,
-			.parent_pid = process->parent_pid,
-			.parent = process->has_parent ? process->parent : TRACE_NONE,
-			.start_ns = process->start_ns,
-			.command = text_list(arena, process->command, process->n_command),
-			.command_count = process->n_command,
-			.executable = text(&process->executable),
-			.python_hex = process->python_hex,
-			.python_build = text(&process->python_build),
-			.free_threaded = process->free_threaded,
-			.origin = process->origin <= TRACE_ORIGIN_ATTACH ? process->origin
-									 : TRACE_ORIGIN_LAUNCH,
-			.prefix = text(&process->prefix),
-		};
-		if (!processes[i].command)
-			return -1;
-	}
-	return processes ? 0 : -1;
-}
-
-static int unpack_threads(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_thread *threads = arena_alloc(arena, from->n_threads * sizeof(*threads));
-
-	to->threads = threads;
-	to->thread_count = from->n_threads;
-	for (size_t i = 0; threads && i < from->n_threads; i++) {
-		const Scprof__Thread *thread = from->threads[i];
-
-		threads[i] = (struct trace_thread){
-			.index = thread->has_index ? thread->index : TRACE_NONE,
-			.process = thread->process,
-			.tid = thread->tid,
-			.start_ns = thread->start_ns,
-			.main = thread->main,
-			.name = text(&thread->name),
-		};
-	}
-	return threads ? 0 : -1;
-}
-
-/* Whether the columns have count values each or none. */
-static bool all_fit(const size_t *lengths, size_t columns, size_t count)
-{
-	for (size_t i = 0; i < columns; i++) {
-		if (lengths[i] && lengths[i] != count)
-			return false;
-	}
-	return true;
-}
-
-static int unpack_columns(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	const Scprof__Samples *samples = from->samples;
-	const Scprof__Waits *waits = from->waits;
-
-	if (samples) {
-		const size_t n = samples->time.len;
-		const size_t lengths[] = {samples->n_thread, samples->n_wall, samples->n_off_cpu,
-					  samples->n_flags};
-
-		to->samples = (struct pack_samples){
-			.count = n,
-			.thread = samples->thread,
-			.wall = samples->wall,
-			.off_cpu = samples->off_cpu,
-			.flags = samples->flags,
-		};
-		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), n) ||
-		    JOIN(samples, time, n, 64, &to->samples.time) < 0 ||
-		    JOIN(samples, node, n, 32, &to->samples.node) < 0 ||
-		    JOIN(samples, pc, n, 32, &to->samples.pc) < 0)
-			return -1;
-	}
-	if (waits) {
-		const size_t n = waits->n_time;
-		const size_t lengths[] = {waits->n_thread, waits->n_wall, waits->n_cpu,
-					  waits->n_node, waits->n_kind};
-
-		if (!all_fit(lengths, sizeof(lengths) / sizeof(lengths[0]), n))
-			return -1;
-		to->waits = (struct pack_waits){n,          waits->thread, waits->time, waits->wall,
-						waits->cpu, waits->node,   waits->kind};
-	}
-	return 0;
-}
-
-static int unpack_losses(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_loss *losses = arena_alloc(arena, from->n_losses * sizeof(*losses));
-
-	to->losses = losses;
-	to->loss_count = 0;
-	for (size_t i = 0; losses && i < from->n_losses; i++) {
-		const Scprof__Loss *loss = from->losses[i];
-
-		if (loss->kind >= TRACE_LOSS_KINDS)
-			continue;
-		losses[to->loss_count++] = (struct trace_loss){
-			.kind = loss->kind,
-			.process = to->process,
-			.thread = loss->has_thread ? loss->thread : TRACE_NONE,
-			.time_ns = loss->time_ns,
-			.count = loss->count,
-		};
-	}
-	return losses ? 0 : -1;
-}
-
-static int unpack_process_ends(const Scprof__Block *from, struct arena *arena,
-			       struct pack_block *to)
-{
-	struct trace_process_end *ends = arena_alloc(arena, from->n_process_ends * sizeof(*ends));
-
-	to->process_ends = ends;
-	to->process_end_count = from->n_process_ends;
-	for (size_t i = 0; ends && i < from->n_process_ends; i++) {
-		const Scprof__ProcessEnd *end = from->process_ends[i];
-
-		ends[i] = (struct trace_process_end){
-			.process = end->process,
-			.time_ns = end->time_ns,
-			.how = end->how <= TRACE_END_EXEC ? end->how : TRACE_END_UNKNOWN,
-			.status = end->status,
-			.cpu_ns = end->cpu_ns,
-			.user_ns = end->user_ns,
-			.system_ns = end->system_ns,
-			.peak_rss_bytes = end->peak_rss_bytes,
-		};
-	}
-	return ends ? 0 : -1;
-}
-
-static int unpack_symbols(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_symbol *symbols = arena_alloc(arena, from->n_symbols * sizeof(*symbols));
-
-	to->symbols = symbols;
-	to->symbol_count = from->n_symbols;
-	for (size_t i = 0; symbols && i < from->n_symbols; i++) {
-		const Scprof__Symbol *symbol = from->symbols[i];
-
-		symbols[i] = (struct trace_symbol){
-			.module = symbol->module,
-			.start = symbol->start,
-			.size = symbol->size,
-			.name = text(&symbol->name),
-			.kind = symbol->kind == TRACE_SYMBOL_EVAL ? TRACE_SYMBOL_EVAL
-								  : TRACE_SYMBOL_FUNCTION,
-		};
-	}
-	return symbols ? 0 : -1;
-}
-
-static int unpack_sources(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	struct trace_source *sources = arena_alloc(arena, from->n_sources * sizeof(*sources));
-
-	to->sources = sources;
-	to->source_count = from->n_sources;
-	for (size_t i = 0; sources && i < from->n_sources; i++)
-		sources[i] = (struct trace_source){text(&from->sources[i]->path),
-						   text(&from->sources[i]->text)};
-	return sources ? 0 : -1;
-}
-
-static int unpack_block(const Scprof__Block *from, struct arena *arena, struct pack_block *to)
-{
-	*to = (struct pack_block){
-		.sequence = from->sequence,
-		.process = from->has_process ? from->process : TRACE_NONE,
-		.first_time_ns = from->first_time_ns,
-		.last_time_ns = from->last_time_ns,
-		.first_string = from->first_string,
-		.strings = text_list(arena, from->strings, from->n_strings),
-		.string_count = from->n_strings,
-	};
-	if (!to->strings || unpack_codes(from, arena, to) < 0 ||
-	    unpack_nodes(from->nodes, arena, to) < 0 || unpack_modules(from, arena, to) < 0 ||
-	    unpack_pcs(from->pcs, arena, to) < 0 || unpack_processes(from, arena, to) < 0 ||
-	    unpack_threads(from, arena, to) < 0 || unpack_columns(from, arena, to) < 0 ||
-	    unpack_losses(from, arena, to) < 0 || unpack_process_ends(from, arena, to) < 0 ||
-	    unpack_symbols(from, arena, to) < 0 || unpack_sources(from, arena, to) < 0)
-		return -1;
-	return 0;
-}
-
-int pack_unpack(const void *data, size_t size, struct arena *arena, struct pack_item *item,
-		struct err *err)
-{
-	ProtobufCAllocator allocator = {capped_alloc, capped_free, arena};
-	const Scprof__Item *message = scprof__item__unpack(&allocator, size, data);
-	const Scprof__End *end = message ? message->end : NULL;
-
-	*item = (struct pack_item){.kind = PACK_UNKNOWN};
-	if (!message)
-		return err_set(err, ERR_CORRUPT, "its content is not a message");
-	if (message->header) {
-		item->kind = PACK_HEADER;
-		if (unpack_header(message->header, arena, &item->header) < 0)
-			return err_set(err, ERR_CORRUPT, "its header does not fit into memory");
-	} else if (message->block) {
-		item->kind = PACK_BLOCK;
-		if (unpack_block(message->block, arena, &item->block) < 0)
-			return err_set(err, ERR_CORRUPT, "its columns do not match");
-	} else if (end) {
-		item->kind = PACK_END;
-		item->end = (struct trace_end){
-			.time_ns = end->time_ns,
-			.reason = end->reason <= TRACE_REASON_WRITE_ERROR ? end->reason
-									  : TRACE_REASON_FINISHED,
-			.samples = end->samples,
-			.blocks = end->blocks,
-			.command_status = end->command_status,
-		};
-	}
-	return 0;
-}
-
-int pack_unpack_index(const void *data, size_t size, struct arena *arena,
-		      struct pack_index_entry **entries, size_t *count, struct err *err)
-{
-	ProtobufCAllocator allocator = {capped_alloc, capped_free, arena};
-	const Scprof__Index *index = scprof__index__unpack(&allocator, size, data);
-	size_t n = index ? index->n_offset : 0;
-
-	if (!index)
-		return err_set(err, ERR_CORRUPT, "the index is not a message");
-	if (index->n_size != n || index->n_first_time_ns != n || index->n_last_time_ns != n ||
-	    index->n_process != n || index->n_kinds != n)
-		return err_set(err, ERR_CORRUPT, "the columns of the index do not match");
-	*entries = arena_alloc(arena, n * sizeof(**entries));
-	if (!*entries)
-		return err_set(err, ERR_CORRUPT, "the index is too large");
-	*count = n;
-	for (size_t i = 0; i < n; i++)
-		(*entries)[i] = (struct pack_index_entry){
-			index->offset[i],       index->size[i],    index->first_time_ns[i],
-			index->last_time_ns[i], index->process[i], index->kinds[i],
-		};
-	return 0;
 }

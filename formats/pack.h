@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Between plain structs and the messages of trace.proto. pack.c is the only file that sees
+ * Between plain structs and the messages of trace.proto. pack.c and unpack.c alone see
  * protobuf. A pack_block is a Block as it stands in the file: columns still hold ticks and
  * differences, ids are not checked; trace_columns.c and trace_reader.c see to that.
  */
@@ -22,6 +22,7 @@ struct pack_samples {
 	uint32_t *node;
 	uint32_t *pc;
 	uint32_t *flags;
+	uint64_t *ready;
 };
 
 struct pack_waits {
@@ -32,6 +33,60 @@ struct pack_waits {
 	uint64_t *cpu;
 	uint32_t *node;
 	uint32_t *kind;
+	uint64_t *ready;
+};
+
+/* The values of Heap.op. */
+enum pack_heap_op {
+	PACK_HEAP_ALLOC,
+	PACK_HEAP_RESIZE,
+	PACK_HEAP_FREE,        /* of a block that is named */
+	PACK_HEAP_FREE_RECENT, /* plus n: of the n-th newest of the live recent ones */
+};
+
+/* The columns of Heap: every group has a number of values of its own. */
+struct pack_heap {
+	uint64_t first_block;
+	size_t count; /* rows */
+	uint8_t *op;
+	size_t thread_runs;
+	uint32_t *thread;
+	uint32_t *thread_rows;
+	size_t time_runs;
+	uint64_t *time;
+	uint32_t *time_rows;
+	size_t site_count;
+	uint32_t *site_node;
+	uint32_t *site_kind;  /* NULL: zeros */
+	uint32_t *site_flags; /* the same */
+	size_t alloc_count;
+	uint32_t *site; /* NULL: zeros, as are the following */
+	uint64_t *size;
+	size_t named_count;
+	uint64_t *block;
+	size_t resize_count;
+	uint64_t *left;
+};
+
+struct pack_copies {
+	size_t count;
+	uint32_t *thread;
+	uint64_t *time;
+	uint32_t *node;
+	uint64_t *size;
+	uint32_t *kind;
+	uint32_t *flags;
+};
+
+struct pack_footprints {
+	size_t count;
+	uint64_t *time;
+	int64_t *rss_bytes;
+	int64_t *file_bytes;
+	uint64_t *pss_bytes;
+	uint64_t *swap_bytes;
+	int64_t *minor_faults;
+	int64_t *major_faults;
 };
 
 struct pack_block {
@@ -68,6 +123,13 @@ struct pack_block {
 	size_t symbol_count;
 	const struct trace_source *sources;
 	size_t source_count;
+	const struct trace_refusal *refusals;
+	size_t refusal_count;
+	struct pack_heap heap;
+	struct pack_copies copies;
+	struct pack_footprints footprints;
+	const struct trace_mark *marks;
+	size_t mark_count;
 };
 
 /* One line of the index: where a Block's frame is and what is in it. */

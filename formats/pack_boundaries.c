@@ -44,9 +44,9 @@ static void find_boundaries(const uint8_t *start, const uint8_t *at, const uint8
 	uint64_t field;
 
 	for (const uint8_t *tag = at; next_field(&at, end, &field, &content); tag = at) {
-		/* Nodes, Pcs, Samples and Waits are columns again. */
-		bool columns =
-			!nested && (field == 14 || field == 17 || field == 30 || field == 31);
+		/* Nodes, Pcs, Samples, Waits, Heap and Copies are columns again. */
+		bool columns = !nested && (field == 14 || field == 17 || field == 30 ||
+					   field == 31 || field == 36 || field == 37);
 
 		if (columns)
 			find_boundaries(start, content, at, true, offsets, max, count);

@@ -26,7 +26,7 @@ static uint64_t next_total(uint64_t before, uint64_t wanted, uint64_t measured_n
 }
 
 void trace_clock_add(struct trace_clock *clock, uint64_t tick_ns, uint64_t time_ns,
-		     uint64_t wall_ns, uint64_t cpu_ns, struct trace_row *row)
+		     uint64_t wall_ns, uint64_t cpu_ns, uint64_t ready_ns, struct trace_row *row)
 {
 	uint64_t time = time_ns / tick_ns;
 	uint64_t wanted = wall_ns / tick_ns;
@@ -51,6 +51,9 @@ void trace_clock_add(struct trace_clock *clock, uint64_t tick_ns, uint64_t time_
 	row->cpu = cpu - clock->cpu;
 	clock->wall = wall;
 	clock->cpu = cpu;
+	clock->ready_ns += ready_ns;
+	row->ready = clock->ready_ns / tick_ns;
+	clock->ready_ns %= tick_ns;
 }
 
 void trace_rows_sort(struct trace_row *rows, size_t count, struct trace_row *scratch)
@@ -141,9 +144,11 @@ void trace_columns_samples(struct trace_columns *c, const struct trace_row *rows
 		.node = column(c, count, sizeof(*to->node)),
 		.pc = column(c, count, sizeof(*to->pc)),
 		.flags = column(c, count, sizeof(*to->flags)),
+		.ready = column(c, count, sizeof(*to->ready)),
 	};
 	common_columns(c, rows, count, first, to->thread, to->time, to->wall, to->node);
 	for (size_t i = 0; i < count; i++) {
+		to->ready[i] = rows[i].ready;
 		to->off_cpu[i] = (int64_t)(rows[i].wall - rows[i].cpu);
 		to->pc[i] = rows[i].pc;
 		to->flags[i] = rows[i].what;
@@ -154,6 +159,7 @@ void trace_columns_samples(struct trace_columns *c, const struct trace_row *rows
 	to->node = drop_zeros(to->node, count * sizeof(*to->node));
 	to->pc = drop_zeros(to->pc, count * sizeof(*to->pc));
 	to->flags = drop_zeros(to->flags, count * sizeof(*to->flags));
+	to->ready = drop_zeros(to->ready, count * sizeof(*to->ready));
 }
 
 void trace_columns_waits(struct trace_columns *c, const struct trace_row *rows, size_t count,
@@ -167,17 +173,80 @@ void trace_columns_waits(struct trace_columns *c, const struct trace_row *rows, 
 		.cpu = column(c, count, sizeof(*to->cpu)),
 		.node = column(c, count, sizeof(*to->node)),
 		.kind = column(c, count, sizeof(*to->kind)),
+		.ready = column(c, count, sizeof(*to->ready)),
 	};
 	common_columns(c, rows, count, first, to->thread, to->time, to->wall, to->node);
 	for (size_t i = 0; i < count; i++) {
 		to->cpu[i] = rows[i].cpu;
 		to->kind[i] = rows[i].what;
+		to->ready[i] = rows[i].ready;
 	}
 	to->thread = drop_zeros(to->thread, count * sizeof(*to->thread));
 	to->wall = drop_zeros(to->wall, count * sizeof(*to->wall));
 	to->cpu = drop_zeros(to->cpu, count * sizeof(*to->cpu));
 	to->node = drop_zeros(to->node, count * sizeof(*to->node));
 	to->kind = drop_zeros(to->kind, count * sizeof(*to->kind));
+	to->ready = drop_zeros(to->ready, count * sizeof(*to->ready));
+}
+
+void trace_columns_copies(struct trace_columns *c, const struct trace_row *rows, size_t count,
+			  uint64_t first, struct pack_copies *to)
+{
+	uint64_t now = first;
+
+	*to = (struct pack_copies){
+		.count = count,
+		.thread = column(c, count, sizeof(*to->thread)),
+		.time = column(c, count, sizeof(*to->time)),
+		.node = column(c, count, sizeof(*to->node)),
+		.size = column(c, count, sizeof(*to->size)),
+		.kind = column(c, count, sizeof(*to->kind)),
+		.flags = column(c, count, sizeof(*to->flags)),
+	};
+	for (size_t i = 0; i < count; i++) {
+		to->thread[i] = rows[i].thread + 1;
+		to->time[i] = rows[i].time - now;
+		to->node[i] = rows[i].node;
+		to->size[i] = rows[i].size;
+		to->kind[i] = rows[i].kind;
+		to->flags[i] = rows[i].what;
+		now = rows[i].time;
+	}
+	to->node = drop_zeros(to->node, count * sizeof(*to->node));
+	to->kind = drop_zeros(to->kind, count * sizeof(*to->kind));
+	to->flags = drop_zeros(to->flags, count * sizeof(*to->flags));
+}
+
+void trace_columns_footprints(struct trace_columns *c, const struct trace_footprint *rows,
+			      size_t count, uint64_t first, uint64_t tick_ns,
+			      struct pack_footprints *to)
+{
+	struct trace_footprint last = {.time_ns = first * tick_ns};
+
+	*to = (struct pack_footprints){
+		.count = count,
+		.time = column(c, count, sizeof(*to->time)),
+		.rss_bytes = column(c, count, sizeof(*to->rss_bytes)),
+		.file_bytes = column(c, count, sizeof(*to->file_bytes)),
+		.pss_bytes = column(c, count, sizeof(*to->pss_bytes)),
+		.swap_bytes = column(c, count, sizeof(*to->swap_bytes)),
+		.minor_faults = column(c, count, sizeof(*to->minor_faults)),
+		.major_faults = column(c, count, sizeof(*to->major_faults)),
+	};
+	for (size_t i = 0; i < count; i++) {
+		const struct trace_footprint *row = &rows[i];
+
+		to->time[i] = row->time_ns / tick_ns - last.time_ns / tick_ns;
+		to->rss_bytes[i] = (int64_t)(row->rss_bytes - last.rss_bytes);
+		to->file_bytes[i] = (int64_t)(row->file_bytes - last.file_bytes);
+		to->pss_bytes[i] = row->pss_bytes;
+		to->swap_bytes[i] = row->swap_bytes;
+		to->minor_faults[i] = (int64_t)(row->minor_faults - last.minor_faults);
+		to->major_faults[i] = (int64_t)(row->major_faults - last.major_faults);
+		last = *row;
+	}
+	to->pss_bytes = drop_zeros(to->pss_bytes, count * sizeof(*to->pss_bytes));
+	to->swap_bytes = drop_zeros(to->swap_bytes, count * sizeof(*to->swap_bytes));
 }
 
 void trace_columns_reset(struct trace_columns *c)
@@ -230,13 +299,14 @@ int trace_columns_to_samples(struct trace_columns *c, const struct pack_samples 
 	for (size_t i = 0; i < from->count; i++) {
 		uint32_t thread = from->thread ? from->thread[i] : 0;
 		int64_t off = from->off_cpu ? from->off_cpu[i] : 0;
+		uint64_t ready = from->ready ? from->ready[i] : 0;
 		uint64_t wall;
 		int64_t cpu;
 
 		if (!walk_row(c, &walk, i, thread, times[i], from->wall ? from->wall[i] : 0, times,
 			      &wall) ||
 		    __builtin_sub_overflow((int64_t)wall, off, &cpu) || cpu < 0 ||
-		    (uint64_t)cpu > walk.limit)
+		    (uint64_t)cpu > walk.limit || ready > walk.limit)
 			return -1;
 		times[i] = walk.now;
 		to[i] = (struct trace_sample){
@@ -247,6 +317,7 @@ int trace_columns_to_samples(struct trace_columns *c, const struct pack_samples 
 			.time_ns = walk.now * tick_ns,
 			.wall_ns = wall * tick_ns,
 			.cpu_ns = (uint64_t)cpu * tick_ns,
+			.ready_ns = ready * tick_ns,
 		};
 	}
 	return 0;
@@ -265,11 +336,12 @@ int trace_columns_to_waits(struct trace_columns *c, const struct pack_waits *fro
 		uint32_t thread = from->thread ? from->thread[i] : 0;
 		uint32_t kind = from->kind ? from->kind[i] : 0;
 		uint64_t cpu = from->cpu ? from->cpu[i] : 0;
+		uint64_t ready = from->ready ? from->ready[i] : 0;
 		uint64_t wall;
 
 		if (!walk_row(c, &walk, i, thread, times[i], from->wall ? from->wall[i] : 0, times,
 			      &wall) ||
-		    cpu > walk.limit)
+		    cpu > walk.limit || ready > walk.limit)
 			return -1;
 		times[i] = walk.now;
 		to[i] = (struct trace_wait){
@@ -279,7 +351,77 @@ int trace_columns_to_waits(struct trace_columns *c, const struct pack_waits *fro
 			.time_ns = walk.now * tick_ns,
 			.wall_ns = wall * tick_ns,
 			.cpu_ns = cpu * tick_ns,
+			.ready_ns = ready * tick_ns,
 		};
+	}
+	return 0;
+}
+
+/* Adds a step to *now; false when the sum cannot be a time. */
+static bool step_time(uint64_t *now, uint64_t step, uint64_t limit)
+{
+	if (*now > limit || step > limit - *now)
+		return false;
+	*now += step;
+	return true;
+}
+
+static uint64_t capped_size(uint64_t size)
+{
+	return size < TRACE_MAX_SIZE_BYTES ? size : TRACE_MAX_SIZE_BYTES;
+}
+
+int trace_columns_to_copies(const struct pack_copies *from, uint64_t first_ns, uint64_t tick_ns,
+			    struct trace_copy *to)
+{
+	uint64_t now = first_ns / tick_ns;
+
+	for (size_t i = 0; i < from->count; i++) {
+		uint32_t kind = from->kind ? from->kind[i] : 0;
+
+		if (!step_time(&now, from->time ? from->time[i] : 0, TRACE_MAX_TIME_NS / tick_ns))
+			return -1;
+		to[i] = (struct trace_copy){
+			.thread = (from->thread ? from->thread[i] : 0) - 1,
+			.node = from->node ? from->node[i] : 0,
+			.kind = kind < TRACE_COPY_KINDS ? kind : TRACE_COPY_MEMORY,
+			.flags = from->flags ? from->flags[i] : 0,
+			.time_ns = now * tick_ns,
+			.size = capped_size(from->size ? from->size[i] : 0),
+		};
+	}
+	return 0;
+}
+
+/* Adds a difference to *value; false when the sum cannot be. */
+static bool step_value(uint64_t *value, const int64_t *column_of, size_t row)
+{
+	int64_t sum;
+
+	if (__builtin_add_overflow((int64_t)*value, column_of ? column_of[row] : 0, &sum) ||
+	    sum < 0 || (uint64_t)sum > TRACE_MAX_SIZE_BYTES)
+		return false;
+	*value = (uint64_t)sum;
+	return true;
+}
+
+int trace_columns_to_footprints(const struct pack_footprints *from, uint64_t first_ns,
+				uint64_t tick_ns, struct trace_footprint *to)
+{
+	uint64_t now = first_ns / tick_ns;
+	struct trace_footprint row = {0};
+
+	for (size_t i = 0; i < from->count; i++) {
+		if (!step_time(&now, from->time[i], TRACE_MAX_TIME_NS / tick_ns) ||
+		    !step_value(&row.rss_bytes, from->rss_bytes, i) ||
+		    !step_value(&row.file_bytes, from->file_bytes, i) ||
+		    !step_value(&row.minor_faults, from->minor_faults, i) ||
+		    !step_value(&row.major_faults, from->major_faults, i))
+			return -1;
+		row.time_ns = now * tick_ns;
+		row.pss_bytes = capped_size(from->pss_bytes ? from->pss_bytes[i] : 0);
+		row.swap_bytes = capped_size(from->swap_bytes ? from->swap_bytes[i] : 0);
+		to[i] = row;
 	}
 	return 0;
 }

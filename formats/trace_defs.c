@@ -47,6 +47,7 @@ void trace_defs_release(struct trace_defs_store *s)
 	free(s->process_ends);
 	free(s->symbols);
 	free(s->sources);
+	free(s->refusals);
 	arena_release(&s->arena);
 	memset(s, 0, sizeof(*s));
 }
@@ -402,6 +403,23 @@ static int add_sources(struct trace_defs_store *s, const struct pack_block *bloc
 	return 0;
 }
 
+static int add_refusals(struct trace_defs_store *s, const struct pack_block *block, struct err *err)
+{
+	for (size_t i = 0; i < block->refusal_count; i++) {
+		struct trace_refusal refusal = block->refusals[i];
+		size_t n = s->defs.refusal_count;
+
+		if (trace_defs_copy(s, &refusal.command, err) < 0 ||
+		    trace_defs_copy(s, &refusal.why, err) < 0)
+			return -1;
+		s->refusals = xgrow(s->refusals, &s->refusal_capacity, n + 1, sizeof(*s->refusals));
+		s->defs.refusals = s->refusals;
+		s->refusals[n] = refusal;
+		s->defs.refusal_count++;
+	}
+	return 0;
+}
+
 int trace_defs_need_node(struct trace_defs_store *s, uint32_t id, struct err *err)
 {
 	if (id < s->defs.node_count)
@@ -422,7 +440,8 @@ static int charge(struct trace_defs_store *s, const struct pack_block *block, st
 		block->thread_count * sizeof(*s->threads) +
 		block->process_end_count * sizeof(*s->process_ends) +
 		block->symbol_count * sizeof(*s->symbols) +
-		block->source_count * sizeof(*s->sources);
+		block->source_count * sizeof(*s->sources) +
+		block->refusal_count * sizeof(*s->refusals);
 
 	if (bytes >= s->arena.cap - s->arena.total)
 		return too_large(err);
@@ -438,7 +457,8 @@ int trace_defs_add(struct trace_defs_store *s, const struct pack_block *block, s
 	    add_nodes(s, block, err) < 0 || add_modules(s, block, err) < 0 ||
 	    add_pcs(s, block, err) < 0 || add_processes(s, block, err) < 0 ||
 	    add_threads(s, block, err) < 0 || add_process_ends(s, block, err) < 0 ||
-	    add_symbols(s, block, err) < 0 || add_sources(s, block, err) < 0)
+	    add_symbols(s, block, err) < 0 || add_sources(s, block, err) < 0 ||
+	    add_refusals(s, block, err) < 0)
 		return -1;
 	return 0;
 }

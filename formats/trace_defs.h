@@ -36,6 +36,8 @@ struct trace_defs_store {
 	size_t process_end_capacity;
 	struct trace_symbol *symbols;
 	size_t symbol_capacity;
+	struct trace_refusal *refusals;
+	size_t refusal_capacity;
 	struct trace_source *sources;
 	size_t source_capacity;
 	size_t placeholders;

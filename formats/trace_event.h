@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The trace as plain structs: what the writer takes, the reader gives, and everybody between them
- * talks about. formats/pack.c turns them into the messages of trace.proto and back. Times are
+ * talks about. formats/pack.h turns them into the messages of trace.proto and back. Times are
  * nanoseconds since the start of the recording, sizes are bytes. Strings are byte strings with a
  * terminating 0 that is not counted.
  */
@@ -36,6 +36,8 @@ struct trace_header {
 	bool source; /* source text was kept */
 	uint64_t tick_ns;
 	struct trace_text options;
+	uint64_t memory_rate; /* mean bytes between sampled allocations; 1: all of them; 0: none */
+	uint64_t copy_rate;   /* the same for copied bytes */
 };
 
 enum trace_process_origin {
@@ -136,8 +138,9 @@ enum trace_sample_flag {
 	TRACE_SAMPLE_CALL = 1 << 8,        /* a call to something not known */
 };
 
-/* A running thread. cpu_ns and wall_ns are measured since the thread's last event of any kind; what
- * wall_ns has more than cpu_ns the thread spent ready to run or in waits too short to be seen. */
+/* A running thread. The times are measured since the thread's last event of any kind; what wall_ns
+ * has more than cpu_ns the thread spent ready to run, for ready_ns of it, or in waits too short to
+ * be seen. */
 struct trace_sample {
 	uint32_t thread;
 	uint32_t node;
@@ -146,6 +149,7 @@ struct trace_sample {
 	uint64_t time_ns;
 	uint64_t wall_ns;
 	uint64_t cpu_ns;
+	uint64_t ready_ns;
 };
 
 enum trace_wait_kind {
@@ -162,7 +166,8 @@ enum trace_wait_kind {
 /* A stretch [time_ns - wall_ns, time_ns] in which the thread was blocked at node. cpu_ns is CPU
  * time that the thread used between its last event and that stretch: it belongs to running code
  * that no sample hit, see scprof-trace(5) on how to charge it. It is not part of wall_ns: whoever
- * is charged with it is charged with as much wall time. */
+ * is charged with it is charged with as much wall time. For ready_ns of wall_ns the thread was
+ * ready to run: before it was blocked, or when it no longer was. */
 struct trace_wait {
 	uint32_t thread;
 	uint32_t node;
@@ -170,6 +175,7 @@ struct trace_wait {
 	uint64_t time_ns;
 	uint64_t wall_ns;
 	uint64_t cpu_ns;
+	uint64_t ready_ns;
 };
 
 enum trace_loss_kind {
@@ -179,6 +185,8 @@ enum trace_loss_kind {
 	TRACE_LOSS_LATE_TICK, /* ticks the sampler itself skipped */
 	TRACE_LOSS_PROCESS,   /* a Python process that could not be recorded */
 	TRACE_LOSS_WRITE,     /* events dropped because the file could not be written */
+	TRACE_LOSS_HEAP,      /* memory events dropped: the ring had no room */
+	TRACE_LOSS_UNMATCHED, /* frees of blocks that nobody knows, in a full recording */
 	TRACE_LOSS_KINDS,
 };
 
@@ -188,6 +196,93 @@ struct trace_loss {
 	uint32_t thread; /* or TRACE_NONE */
 	uint64_t time_ns;
 	uint64_t count;
+};
+
+/* What kind of memory a block is. The first three are the heap; the others are listed apart. */
+enum trace_heap_kind {
+	TRACE_HEAP_NATIVE,    /* malloc and its family, called by native code */
+	TRACE_HEAP_PYTHON,    /* Python's object and "mem" domains, whatever serves them */
+	TRACE_HEAP_ANONYMOUS, /* mmap: anonymous, accessible */
+	TRACE_HEAP_FILE,      /* mmap: of a file, or shared */
+	TRACE_HEAP_RESERVED,  /* mmap: PROT_NONE, address space only */
+	TRACE_HEAP_ARENA,     /* mmap: what Python's allocator serves its small objects from */
+	TRACE_HEAP_KINDS,
+};
+#define TRACE_HEAP_COUNTS(kind) ((kind) <= TRACE_HEAP_ANONYMOUS)
+
+enum trace_heap_op {
+	TRACE_HEAP_ALLOC,
+	TRACE_HEAP_FREE,
+	TRACE_HEAP_RESIZE, /* a mapping lost a part: size is what is left */
+};
+
+enum trace_heap_flag {
+	TRACE_HEAP_EXACT = 1 << 0,    /* recorded because of what it is, not sampled: counts once */
+	TRACE_HEAP_RESTORED = 1 << 1, /* taken back into the books after a realloc that failed:
+					 live, but no new volume */
+	TRACE_HEAP_UNWALKED = 1 << 2, /* the stack could not be read */
+};
+
+/* One event in the life of a block. The heap events of a process are one sequence in the order in
+ * which they happened, also where times are equal. Blocks are numbered from 0 within their process
+ * in the order of their ALLOCs. In a sampled recording a block of size bytes is in the trace with
+ * probability 1 - exp(-size / memory_rate), unless it is TRACE_HEAP_EXACT. A realloc is a FREE and
+ * an ALLOC of the whole new size. */
+struct trace_heap {
+	enum trace_heap_op op;
+	uint32_t thread;           /* of the event; TRACE_NONE when it had no slot */
+	uint32_t node;             /* ALLOC only, else 0 */
+	enum trace_heap_kind kind; /* ALLOC only, else 0 */
+	uint32_t flags;            /* enum trace_heap_flag; ALLOC only, else 0 */
+	uint64_t time_ns;
+	uint64_t block;
+	uint64_t size; /* bytes asked for; FREE: 0 */
+};
+
+enum trace_copy_kind {
+	TRACE_COPY_MEMORY,  /* memcpy, memmove, strcpy and their families */
+	TRACE_COPY_REALLOC, /* what realloc had to move */
+	TRACE_COPY_READ,    /* bytes that system calls brought in */
+	TRACE_COPY_WRITE,   /* bytes that system calls took out */
+	TRACE_COPY_KINDS,
+};
+
+/* A sampled copy of size bytes: in the trace with probability 1 - exp(-size / copy_rate). */
+struct trace_copy {
+	uint32_t thread; /* or TRACE_NONE */
+	uint32_t node;
+	enum trace_copy_kind kind;
+	uint32_t flags; /* TRACE_HEAP_UNWALKED */
+	uint64_t time_ns;
+	uint64_t size;
+};
+
+/* What the kernel says about a process's memory. */
+struct trace_footprint {
+	uint64_t time_ns;
+	uint64_t rss_bytes;
+	uint64_t file_bytes;   /* of these: backed by files or shared */
+	uint64_t pss_bytes;    /* 0 when not asked for this time */
+	uint64_t swap_bytes;   /* 0 when not asked for this time */
+	uint64_t minor_faults; /* since the process started */
+	uint64_t major_faults;
+};
+
+enum trace_mark_kind {
+	TRACE_MARK_LABEL,    /* set by the program or from outside */
+	TRACE_MARK_START,    /* recording went on (again) */
+	TRACE_MARK_STOP,     /* recording paused */
+	TRACE_MARK_FINALIZE, /* user code is over: the interpreter takes itself down */
+	TRACE_MARK_FORK, /* the process is about to fork: what is live now, its child inherits */
+	TRACE_MARK_KINDS,
+};
+
+/* A moment with a name, in one process. */
+struct trace_mark {
+	uint32_t process;
+	enum trace_mark_kind kind;
+	uint64_t time_ns;
+	struct trace_text label; /* "" except for TRACE_MARK_LABEL */
 };
 
 enum trace_end_how {
@@ -206,6 +301,17 @@ struct trace_process_end {
 	uint64_t user_ns;
 	uint64_t system_ns;
 	uint64_t peak_rss_bytes;
+	uint64_t exit_cpu_ns; /* the part of cpu_ns after its last instruction, no more than that */
+};
+
+/* A program that was left unrecorded for what it is. */
+struct trace_refusal {
+	int32_t pid;        /* 0: not known */
+	int32_t parent_pid; /* of who started it or became it, 0: not known */
+	bool python;        /* known to be one */
+	uint64_t time_ns;
+	struct trace_text command; /* words joined by blanks, or no more than the program */
+	struct trace_text why;     /* a clause: "it is ..." */
 };
 
 struct trace_source {

@@ -10,6 +10,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include <zstd.h>
 
@@ -36,6 +37,7 @@ struct frame_reader {
 	size_t start;
 	uint64_t offset; /* of start in the file */
 	bool at_end;     /* nothing more to read */
+	bool follow;     /* ... but perhaps later */
 	uint64_t searched;
 	ZSTD_DCtx *context;
 	struct buf content;
@@ -83,6 +85,11 @@ void frame_reader_free(struct frame_reader *r)
 	buf_release(&r->held);
 	buf_release(&r->content);
 	free(r);
+}
+
+void frame_reader_follow(struct frame_reader *r)
+{
+	r->follow = true;
 }
 
 uint64_t frame_reader_bytes(const struct frame_reader *r)
@@ -249,6 +256,35 @@ static const char *decode(struct frame_reader *r, size_t size)
 	return NULL;
 }
 
+/* In a growing file: forgets what is there of an incomplete frame, so that the next look sees it as
+ * it is then. A writer without disk space cuts off what it could not complete. */
+static int look_later(struct frame_reader *r, struct err *err)
+{
+	struct stat status;
+
+	r->at_end = false;
+	if (fstat(r->fd, &status) || !S_ISREG(status.st_mode))
+		return 0;
+	if ((uint64_t)status.st_size < r->offset)
+		return err_set(err, ERR_FAILED,
+			       "the file was emptied or cut off: another recording writes to it");
+	if (lseek(r->fd, (off_t)r->offset, SEEK_SET) < 0)
+		return err_errno(err, "cannot read on after %llu bytes",
+				 (unsigned long long)r->offset);
+	r->held.size = r->start;
+	return 0;
+}
+
+/* Gets a skippable frame into memory as far as it is there, and its size. One too large for that is
+ * passed over at once. */
+static int fill_skippable(struct frame_reader *r, size_t *size, struct err *err)
+{
+	uint64_t whole = 8 + (uint64_t)little_endian(frame_bytes(r) + 4, 4);
+
+	*size = whole > TRACE_MAX_FRAME_BYTES ? 0 : (size_t)whole;
+	return fill(r, *size, err);
+}
+
 /* Steps over a skippable frame whose 8 header bytes are in memory. */
 static int skip(struct frame_reader *r, struct trace_damage *damage, struct err *err)
 {
@@ -328,18 +364,25 @@ int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 
 		if (fill(r, 8, err) < 0)
 			return -1;
-		if (!frame_available(r))
+		if (!frame_available(r) && !(r->follow && !cause))
 			break;
 		if (frame_available(r) >= 4)
 			magic = little_endian(frame_bytes(r), 4);
 		if (magic == ZSTD_MAGICNUMBER && find_extent(r, &extent, &size, &cost, err) < 0)
 			return -1;
+		if (r->follow && !cause && r->at_end &&
+		    (frame_available(r) < 8 || extent == EXTENT_CUT))
+			return look_later(r, err);
 		if (frame_available(r) < 4 || extent == EXTENT_CUT) {
 			problem = "cut";
 		} else if (extent == EXTENT_WHOLE) {
 			problem = decode(r, size);
 			cost += r->content.size;
 		} else if ((magic & ~15u) == SKIPPABLE_MAGIC && !cause && frame_available(r) >= 8) {
+			if (r->follow && fill_skippable(r, &size, err) < 0)
+				return -1;
+			if (r->follow && frame_available(r) < size)
+				return look_later(r, err);
 			if (skip(r, damage, err) < 0)
 				return -1;
 			continue;
@@ -379,7 +422,7 @@ int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 				  "the last %llu bytes, from byte %llu on, are damaged (%s)",
 				  (unsigned long long)(r->offset - damage_start),
 				  (unsigned long long)damage_start, cause);
-	return 0;
+	return r->follow ? look_later(r, err) : 0;
 }
 
 struct frame_writer {

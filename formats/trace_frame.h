@@ -38,6 +38,9 @@ struct frame_reader;
 /* Reads from fd, which is taken; with fd < 0 from data, which is borrowed. */
 struct frame_reader *frame_reader_new(int fd, const void *data, size_t size);
 void frame_reader_free(struct frame_reader *r);
+/* The file may be growing: an incomplete frame at its end is no damage but something that is not
+ * there yet. */
+void frame_reader_follow(struct frame_reader *r);
 /* 1 and *frame, 0 at the end, -1 on a system error. Skippable frames are passed over. */
 int frame_reader_next(struct frame_reader *r, struct trace_frame *frame,
 		      struct trace_damage *damage, struct err *err);

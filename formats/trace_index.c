@@ -34,8 +34,10 @@ static uint32_t get_u32(const uint8_t *from)
 uint32_t trace_index_kinds(const struct pack_block *block)
 {
 	const bool present[] = {
-		block->samples.count > 0,     block->waits.count > 0,  block->loss_count > 0,
-		block->process_end_count > 0, block->symbol_count > 0, block->source_count > 0,
+		block->samples.count > 0,     block->waits.count > 0,   block->loss_count > 0,
+		block->process_end_count > 0, block->symbol_count > 0,  block->source_count > 0,
+		block->heap.count > 0,        block->copies.count > 0,  block->footprints.count > 0,
+		block->mark_count > 0,        block->refusal_count > 0,
 	};
 	uint32_t kinds = 0;
 

@@ -53,6 +53,7 @@ void trace_intern_release(struct trace_intern *in)
 	free(in->process_ends);
 	free(in->symbols);
 	free(in->sources);
+	free(in->refusals);
 	buf_release(&in->key);
 	arena_release(&in->texts);
 	arena_release(&in->slices);
@@ -229,6 +230,18 @@ void trace_intern_symbol(struct trace_intern *in, const struct trace_symbol *sym
 	keep_text(in, &in->symbols[in->symbol_count++].name);
 }
 
+void trace_intern_refusal(struct trace_intern *in, const struct trace_refusal *refusal)
+{
+	struct trace_refusal *copy;
+
+	in->refusals = xgrow(in->refusals, &in->refusal_capacity, in->refusal_count + 1,
+			     sizeof(*in->refusals));
+	copy = &in->refusals[in->refusal_count++];
+	*copy = *refusal;
+	keep_text(in, &copy->command);
+	keep_text(in, &copy->why);
+}
+
 void trace_intern_source(struct trace_intern *in, const struct trace_source *source)
 {
 	size_t path_size = source->path.size;
@@ -252,7 +265,7 @@ bool trace_intern_pending(const struct trace_intern *in)
 	return in->strings_written < in->strings.count || in->codes_written < in->code_count ||
 	       in->nodes_written < in->node_count || in->modules_written < in->module_count ||
 	       in->pcs_written < in->pc_count || in->process_count || in->thread_count ||
-	       in->process_end_count || in->symbol_count || in->source_count;
+	       in->process_end_count || in->symbol_count || in->source_count || in->refusal_count;
 }
 
 /* How many of count items go into a block; size tells what item i takes. */
@@ -300,6 +313,13 @@ static size_t source_size(const void *items, size_t i)
 	return ((const struct trace_source *)items)[i].text.size;
 }
 
+static size_t refusal_size(const void *items, size_t i)
+{
+	const struct trace_refusal *refusal = (const struct trace_refusal *)items + i;
+
+	return refusal->command.size + refusal->why.size;
+}
+
 bool trace_intern_take(struct trace_intern *in, size_t budget, struct pack_block *block)
 {
 	size_t count = in->strings.count - in->strings_written;
@@ -339,6 +359,8 @@ bool trace_intern_take(struct trace_intern *in, size_t budget, struct pack_block
 	block->symbol_count = fitting(in->symbols, in->symbol_count, symbol_size, &budget);
 	block->sources = in->sources;
 	block->source_count = fitting(in->sources, in->source_count, source_size, &budget);
+	block->refusals = in->refusals;
+	block->refusal_count = fitting(in->refusals, in->refusal_count, refusal_size, &budget);
 	return !budget &&
 	       (block->string_count < count ||
 		in->codes_written + block->code_count < in->code_count ||
@@ -348,7 +370,8 @@ bool trace_intern_take(struct trace_intern *in, size_t budget, struct pack_block
 		block->process_count < in->process_count ||
 		block->thread_count < in->thread_count ||
 		block->process_end_count < in->process_end_count ||
-		block->symbol_count < in->symbol_count || block->source_count < in->source_count);
+		block->symbol_count < in->symbol_count || block->source_count < in->source_count ||
+		block->refusal_count < in->refusal_count);
 }
 
 /* Takes the first n of *count items away. */
@@ -374,6 +397,7 @@ void trace_intern_written(struct trace_intern *in, const struct pack_block *bloc
 	drop_first(in->symbols, &in->symbol_count, block->symbol_count, sizeof(*in->symbols));
 	free_sources(in, block->source_count);
 	drop_first(in->sources, &in->source_count, block->source_count, sizeof(*in->sources));
-	if (!in->process_count && !in->thread_count && !in->symbol_count)
+	drop_first(in->refusals, &in->refusal_count, block->refusal_count, sizeof(*in->refusals));
+	if (!in->process_count && !in->thread_count && !in->symbol_count && !in->refusal_count)
 		arena_reset(&in->texts);
 }

@@ -51,6 +51,9 @@ struct trace_intern {
 	struct trace_symbol *symbols;
 	size_t symbol_count;
 	size_t symbol_capacity;
+	struct trace_refusal *refusals;
+	size_t refusal_count;
+	size_t refusal_capacity;
 	struct trace_source *sources; /* path and text in one piece of memory */
 	size_t source_count;
 	size_t source_capacity;
@@ -69,6 +72,7 @@ uint32_t trace_intern_pc(struct trace_intern *in, uint32_t module, uint64_t offs
 void trace_intern_process(struct trace_intern *in, const struct trace_process *process);
 void trace_intern_thread(struct trace_intern *in, const struct trace_thread *thread);
 void trace_intern_process_end(struct trace_intern *in, const struct trace_process_end *end);
+void trace_intern_refusal(struct trace_intern *in, const struct trace_refusal *refusal);
 void trace_intern_symbol(struct trace_intern *in, const struct trace_symbol *symbol);
 void trace_intern_source(struct trace_intern *in, const struct trace_source *source);
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * Reads traces, see trace_reader.h: frames (trace_frame.c) hold items (pack.c), items hold blocks,
+ * Reads traces, see trace_reader.h: frames (trace_frame.c) hold items (pack.h), items hold blocks,
  * whose definitions go to trace_defs.c and whose columns become events here.
  */
 #include "formats/trace_reader.h"
@@ -18,6 +18,7 @@
 #include "formats/trace_columns.h"
 #include "formats/trace_defs.h"
 #include "formats/trace_frame.h"
+#include "formats/trace_heap.h"
 
 #include "formats/base/banned.h"
 
@@ -40,6 +41,17 @@ struct trace_reader {
 	size_t wait_capacity;
 	struct trace_loss *losses;
 	size_t loss_capacity;
+	struct trace_heap *heap;
+	size_t heap_capacity;
+	struct trace_copy *copies;
+	size_t copy_capacity;
+	struct trace_footprint *footprints;
+	size_t footprint_capacity;
+	struct trace_mark *marks;
+	size_t mark_capacity;
+	struct trace_heap_numbers *numbers; /* by process */
+	size_t number_count;
+	size_t number_capacity;
 	uint64_t next_sequence;
 	struct trace_end end;
 	bool ended;
@@ -140,14 +152,21 @@ static int read_header(struct trace_reader *r, struct err *err)
 	return keep_header(r, &item.header, err);
 }
 
-static struct trace_reader *reader_new(int fd, const void *data, size_t size, struct err *err)
+static struct trace_reader *reader_alloc(struct frame_reader *frames)
 {
 	struct trace_reader *r = xcalloc(1, sizeof(*r));
 
-	r->frames = frame_reader_new(fd, data, size);
+	r->frames = frames;
 	r->unpacked.cap = MAX_UNPACKED_BYTES;
 	r->header_texts.cap = TRACE_MAX_FRAME_BYTES;
 	trace_defs_init(&r->defs);
+	return r;
+}
+
+static struct trace_reader *reader_new(int fd, const void *data, size_t size, struct err *err)
+{
+	struct trace_reader *r = reader_alloc(frame_reader_new(fd, data, size));
+
 	if (read_header(r, err) < 0) {
 		trace_reader_close(r);
 		return NULL;
@@ -155,28 +174,70 @@ static struct trace_reader *reader_new(int fd, const void *data, size_t size, st
 	return r;
 }
 
+static int open_file(const char *path, struct err *err)
+{
+	struct stat status;
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return err_errno(err, "cannot open '%s'", path);
+	if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
+		close(fd);
+		return err_set(err, ERR_SYSTEM, "cannot read '%s': it is a directory", path);
+	}
+	return fd;
+}
+
 struct trace_reader *trace_reader_open(const char *path, struct err *err)
 {
 	bool standard_input = !strcmp(path, "-");
 	const char *name = standard_input ? "standard input" : path;
 	struct trace_reader *r;
-	struct stat status;
 	int fd;
 
-	fd = standard_input ? dup(STDIN_FILENO) : open(path, O_RDONLY | O_CLOEXEC);
+	fd = standard_input ? dup(STDIN_FILENO) : open_file(path, err);
 	if (fd < 0) {
-		err_errno(err, "cannot open '%s'", name);
-		return NULL;
-	}
-	if (fstat(fd, &status) == 0 && S_ISDIR(status.st_mode)) {
-		close(fd);
-		err_set(err, ERR_SYSTEM, "cannot read '%s': it is a directory", name);
+		if (standard_input)
+			err_errno(err, "cannot open '%s'", name);
 		return NULL;
 	}
 	r = reader_new(fd, NULL, 0, err);
 	if (!r)
 		err_wrap(err, "%s", name);
 	return r;
+}
+
+struct trace_reader *trace_reader_open_follow(const char *path, bool *early, struct err *err)
+{
+	struct trace_reader *r;
+	const uint8_t *data;
+	size_t size;
+	int fd, ret;
+
+	*early = access(path, F_OK) < 0 && errno == ENOENT;
+	if (*early) {
+		err_errno(err, "cannot open '%s'", path);
+		return NULL;
+	}
+	fd = open_file(path, err);
+	if (fd < 0)
+		return NULL;
+	r = reader_alloc(frame_reader_new(fd, NULL, 0));
+	frame_reader_follow(r->frames);
+	ret = frame_reader_peek(r->frames, sizeof(uint32_t), &data, &size, err);
+	if (ret == 0 && size < sizeof(uint32_t)) {
+		*early = true;
+		ret = err_set(err, ERR_CORRUPT, "%s: the file is empty", path);
+	} else if (ret == 0) {
+		ret = read_header(r, err);
+		*early = ret < 0 && !r->damage.count && !r->frame.data;
+		if (ret < 0)
+			err_wrap(err, "%s", path);
+	}
+	if (ret == 0)
+		return r;
+	trace_reader_close(r);
+	return NULL;
 }
 
 struct trace_reader *trace_reader_open_memory(const void *data, size_t size, struct err *err)
@@ -196,6 +257,13 @@ void trace_reader_close(struct trace_reader *r)
 	free(r->samples);
 	free(r->waits);
 	free(r->losses);
+	free(r->heap);
+	free(r->copies);
+	free(r->footprints);
+	free(r->marks);
+	for (size_t i = 0; i < r->number_count; i++)
+		trace_heap_numbers_release(&r->numbers[i]);
+	free(r->numbers);
 	free(r);
 }
 
@@ -300,6 +368,103 @@ static int read_losses(struct trace_reader *r, const struct pack_block *from, st
 	return 0;
 }
 
+/* A thread by its id, or TRACE_NONE. */
+static int need_thread(struct trace_reader *r, uint32_t thread, uint32_t process, struct err *err)
+{
+	if (thread == TRACE_NONE)
+		return 0;
+	return trace_defs_need_thread(&r->defs, thread, process, err);
+}
+
+static struct trace_heap_numbers *numbers_of(struct trace_reader *r, uint32_t process)
+{
+	size_t need = (size_t)process + 1;
+
+	if (need > r->number_count) {
+		r->numbers = xgrow(r->numbers, &r->number_capacity, need, sizeof(*r->numbers));
+		memset(r->numbers + r->number_count, 0,
+		       (need - r->number_count) * sizeof(*r->numbers));
+		r->number_count = need;
+	}
+	return &r->numbers[process];
+}
+
+static int read_heap(struct trace_reader *r, const struct pack_block *from,
+		     struct trace_block *block, struct err *err)
+{
+	const struct pack_heap *columns = &from->heap;
+	uint32_t node = 0;
+
+	if (!columns->count)
+		return 0;
+	if (columns->count > MAX_BLOCK_ROWS || columns->site_count > MAX_BLOCK_ROWS)
+		return err_set(err, ERR_CORRUPT, "it has too many heap events");
+	for (size_t i = 0; i < columns->thread_runs; i++) {
+		if (need_thread(r, columns->thread[i] - 1, from->process, err) < 0)
+			return -1;
+	}
+	for (size_t i = 0; i < columns->site_count; i++) {
+		if (columns->site_node[i] > node)
+			node = columns->site_node[i];
+	}
+	if (trace_defs_need_node(&r->defs, node, err) < 0)
+		return -1;
+	r->heap = xgrow(r->heap, &r->heap_capacity, columns->count, sizeof(*r->heap));
+	block->heap = r->heap;
+	return trace_heap_from_columns(columns, from->first_time_ns, r->header.tick_ns,
+				       numbers_of(r, from->process), &r->unpacked, r->heap,
+				       &block->heap_count, err);
+}
+
+static int read_copies(struct trace_reader *r, const struct pack_block *from, struct err *err)
+{
+	const struct pack_copies *columns = &from->copies;
+	uint32_t node = 0;
+
+	if (columns->count > MAX_BLOCK_ROWS)
+		return err_set(err, ERR_CORRUPT, "it has too many copies");
+	r->copies = xgrow(r->copies, &r->copy_capacity, columns->count, sizeof(*r->copies));
+	if (trace_columns_to_copies(columns, from->first_time_ns, r->header.tick_ns, r->copies) < 0)
+		return err_set(err, ERR_CORRUPT, "a time of a copy is out of range");
+	for (size_t i = 0; i < columns->count; i++) {
+		if (need_thread(r, r->copies[i].thread, from->process, err) < 0)
+			return -1;
+		if (r->copies[i].node > node)
+			node = r->copies[i].node;
+	}
+	return trace_defs_need_node(&r->defs, node, err);
+}
+
+static int read_footprints(struct trace_reader *r, const struct pack_block *from, struct err *err)
+{
+	const struct pack_footprints *columns = &from->footprints;
+
+	if (columns->count > MAX_BLOCK_ROWS)
+		return err_set(err, ERR_CORRUPT, "it has too many footprints");
+	r->footprints = xgrow(r->footprints, &r->footprint_capacity, columns->count,
+			      sizeof(*r->footprints));
+	if (trace_columns_to_footprints(columns, from->first_time_ns, r->header.tick_ns,
+					r->footprints) < 0)
+		return err_set(err, ERR_CORRUPT, "a footprint is out of range");
+	return 0;
+}
+
+static int read_marks(struct trace_reader *r, const struct pack_block *from, struct err *err)
+{
+	if (from->mark_count > MAX_BLOCK_ROWS)
+		return err_set(err, ERR_CORRUPT, "it has too many marks");
+	r->marks = xgrow(r->marks, &r->mark_capacity, from->mark_count, sizeof(*r->marks));
+	for (size_t i = 0; i < from->mark_count; i++) {
+		struct trace_mark *mark = &r->marks[i];
+
+		*mark = from->marks[i];
+		mark->label.data = arena_copy(&r->unpacked, mark->label.data, mark->label.size);
+		if (!mark->label.data)
+			return err_set(err, ERR_CORRUPT, "it does not fit into memory");
+	}
+	return 0;
+}
+
 static int read_block(struct trace_reader *r, const struct pack_block *from,
 		      struct trace_block *block, struct err *err)
 {
@@ -312,7 +477,9 @@ static int read_block(struct trace_reader *r, const struct pack_block *from,
 		return 0;
 	if (trace_defs_need_process(&r->defs, from->process, err) < 0 ||
 	    read_samples(r, from, err) < 0 || read_waits(r, from, err) < 0 ||
-	    read_losses(r, from, err) < 0)
+	    read_losses(r, from, err) < 0 || read_copies(r, from, err) < 0 ||
+	    read_footprints(r, from, err) < 0 || read_marks(r, from, err) < 0 ||
+	    read_heap(r, from, block, err) < 0)
 		return -1;
 	block->first_time_ns = from->first_time_ns;
 	block->last_time_ns = from->last_time_ns;
@@ -322,7 +489,19 @@ static int read_block(struct trace_reader *r, const struct pack_block *from,
 	block->wait_count = from->waits.count;
 	block->losses = r->losses;
 	block->loss_count = from->loss_count;
+	block->copies = r->copies;
+	block->copy_count = from->copies.count;
+	block->footprints = r->footprints;
+	block->footprint_count = from->footprints.count;
+	block->marks = r->marks;
+	block->mark_count = from->mark_count;
 	return 0;
+}
+
+static bool has_events(const struct trace_block *block)
+{
+	return block->sample_count || block->wait_count || block->loss_count || block->heap_count ||
+	       block->copy_count || block->footprint_count || block->mark_count;
 }
 
 int trace_reader_next(struct trace_reader *r, struct trace_block *block, struct err *err)
@@ -356,7 +535,7 @@ int trace_reader_next(struct trace_reader *r, struct trace_block *block, struct 
 						  problem.text);
 				break;
 			}
-			if (block->sample_count || block->wait_count || block->loss_count)
+			if (has_events(block))
 				return 1;
 			break;
 		}

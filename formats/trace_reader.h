@@ -38,6 +38,8 @@ struct trace_defs {
 	size_t symbol_count;
 	const struct trace_source *sources;
 	size_t source_count;
+	const struct trace_refusal *refusals; /* in order of arrival */
+	size_t refusal_count;
 };
 
 /* The events of one block, each kind in order of time, borrowed until the next trace_reader_next.
@@ -53,12 +55,25 @@ struct trace_block {
 	size_t wait_count;
 	const struct trace_loss *losses;
 	size_t loss_count;
+	const struct trace_heap *heap; /* in the order in which they happened; of a block whose
+					  ALLOC was lost with damage there is no event at all */
+	size_t heap_count;
+	const struct trace_copy *copies;
+	size_t copy_count;
+	const struct trace_footprint *footprints;
+	size_t footprint_count;
+	const struct trace_mark *marks;
+	size_t mark_count;
 };
 
 /* Opens path, "-" for stdin, and reads the header. Errors: ERR_SYSTEM (cannot open), ERR_CORRUPT
  * (not a trace, damaged header), ERR_VERSION (made by a newer scprof). Free with
  * trace_reader_close. */
 struct trace_reader *trace_reader_open(const char *path, struct err *err);
+/* The same for a file that may be growing while it is read: trace_reader_next returns 0 when there
+ * is nothing more yet, and a later call goes on; after trace_reader_end there is nothing more to
+ * come. *early (with NULL): no trace is there yet, try again. */
+struct trace_reader *trace_reader_open_follow(const char *path, bool *early, struct err *err);
 /* The same from memory, for tests and fuzzing: data is borrowed. */
 struct trace_reader *trace_reader_open_memory(const void *data, size_t size, struct err *err);
 

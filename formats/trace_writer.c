@@ -2,7 +2,7 @@
  *
  * Writes traces, see trace_writer.h. Definitions get their ids here (trace_intern.c); events are
  * turned into ticks when they arrive, in each thread's own order, and wait per process for the
- * next flush.
+ * next flush (trace_pending.c).
  */
 #include "formats/trace_writer.h"
 
@@ -15,32 +15,16 @@
 
 #include "formats/base/io.h"
 #include "formats/base/xalloc.h"
-#include "formats/trace_columns.h"
 #include "formats/trace_frame.h"
 #include "formats/trace_index.h"
 #include "formats/trace_intern.h"
+#include "formats/trace_pending.h"
 
 #include "formats/base/banned.h"
 
-#define MAX_BLOCK_ROWS ((size_t)65536)
 #define MAX_BLOCK_DEFINITIONS ((size_t)4 * 1024 * 1024)
 #define MAX_SOURCE_BYTES ((size_t)16 * 1024 * 1024)
-#define MAX_BOUNDARIES 32
-
-/* The events of one process that are not written yet. */
-struct pending {
-	struct trace_row *samples;
-	size_t sample_count;
-	size_t sample_capacity;
-	struct trace_row *waits;
-	size_t wait_count;
-	size_t wait_capacity;
-	struct trace_loss *losses; /* one place is kept free for write_lost */
-	size_t loss_count;
-	size_t loss_capacity;
-	uint64_t write_lost; /* events dropped by failed flushes */
-	uint64_t last_time_ns;
-};
+#define MAX_BOUNDARIES 64
 
 struct trace_writer {
 	int fd;
@@ -53,15 +37,14 @@ struct trace_writer {
 	uint64_t sequence;
 	struct frame_writer *frames;
 	struct trace_intern defs;
-	struct pending *pending; /* by process index */
+	struct trace_pending *pending; /* by process index */
 	size_t pending_count;
 	size_t pending_capacity;
 	struct trace_clock *clocks; /* by thread index */
 	size_t clock_count;
 	size_t clock_capacity;
 	struct trace_columns columns;
-	struct trace_row *scratch;
-	size_t scratch_capacity;
+	struct trace_rows scratch;
 	struct buf content;
 	struct buf frame;
 	struct pack_index_entry *index;
@@ -136,14 +119,11 @@ void trace_writer_free(struct trace_writer *w)
 		return;
 	if (w->fd >= 0)
 		close(w->fd);
-	for (size_t i = 0; i < w->pending_count; i++) {
-		free(w->pending[i].samples);
-		free(w->pending[i].waits);
-		free(w->pending[i].losses);
-	}
+	for (size_t i = 0; i < w->pending_count; i++)
+		trace_pending_release(&w->pending[i]);
 	free(w->pending);
 	free(w->clocks);
-	free(w->scratch);
+	free(w->scratch.rows);
 	free(w->index);
 	trace_intern_release(&w->defs);
 	trace_columns_release(&w->columns);
@@ -154,6 +134,11 @@ void trace_writer_free(struct trace_writer *w)
 }
 
 /* --- definitions --- */
+
+uint64_t trace_writer_tick_ns(const struct trace_writer *w)
+{
+	return w->tick_ns;
+}
 
 uint32_t trace_writer_string(struct trace_writer *w, const char *data, size_t size)
 {
@@ -188,6 +173,11 @@ void trace_writer_process(struct trace_writer *w, const struct trace_process *pr
 void trace_writer_thread(struct trace_writer *w, const struct trace_thread *thread)
 {
 	trace_intern_thread(&w->defs, thread);
+}
+
+void trace_writer_refusal(struct trace_writer *w, const struct trace_refusal *refusal)
+{
+	trace_intern_refusal(&w->defs, refusal);
 }
 
 void trace_writer_process_end(struct trace_writer *w, const struct trace_process_end *end)
@@ -251,15 +241,17 @@ uint64_t trace_writer_samples(const struct trace_writer *w)
 
 /* --- events --- */
 
-static struct pending *pending_of(struct trace_writer *w, uint32_t process)
+static struct trace_pending *pending_of(struct trace_writer *w, uint32_t process)
 {
 	size_t need = (size_t)process + 1;
 
 	if (need > w->pending_count) {
 		w->pending = xgrow(w->pending, &w->pending_capacity, need, sizeof(*w->pending));
-		memset(w->pending + w->pending_count, 0,
-		       (need - w->pending_count) * sizeof(*w->pending));
-		w->pending_count = need;
+		while (w->pending_count < need) {
+			w->pending[w->pending_count] =
+				(struct trace_pending){.process = (uint32_t)w->pending_count};
+			w->pending_count++;
+		}
 	}
 	return &w->pending[process];
 }
@@ -279,47 +271,74 @@ static struct trace_clock *clock_of(struct trace_writer *w, uint32_t thread)
 void trace_writer_sample(struct trace_writer *w, uint32_t process,
 			 const struct trace_sample *sample)
 {
-	struct pending *p = pending_of(w, process);
-	struct trace_row *row;
-
-	p->samples = xgrow(p->samples, &p->sample_capacity, p->sample_count + 1, sizeof(*row));
-	row = &p->samples[p->sample_count++];
-	*row = (struct trace_row){
+	struct trace_row row = {
 		.thread = sample->thread,
 		.node = sample->node,
 		.pc = sample->pc,
 		.what = sample->flags,
 	};
+
 	trace_clock_add(clock_of(w, sample->thread), w->tick_ns, sample->time_ns, sample->wall_ns,
-			sample->cpu_ns, row);
-	p->last_time_ns = sample->time_ns;
+			sample->cpu_ns, sample->ready_ns, &row);
+	trace_pending_row(pending_of(w, process), TRACE_PENDING_SAMPLES, &row, sample->time_ns);
 	w->samples++;
 }
 
 void trace_writer_wait(struct trace_writer *w, uint32_t process, const struct trace_wait *wait)
 {
-	struct pending *p = pending_of(w, process);
-	struct trace_row *row;
-
-	p->waits = xgrow(p->waits, &p->wait_capacity, p->wait_count + 1, sizeof(*row));
-	row = &p->waits[p->wait_count++];
-	*row = (struct trace_row){
+	struct trace_row row = {
 		.thread = wait->thread,
 		.node = wait->node,
 		.what = wait->kind,
 	};
+
 	trace_clock_add(clock_of(w, wait->thread), w->tick_ns, wait->time_ns, wait->wall_ns,
-			wait->cpu_ns, row);
-	p->last_time_ns = wait->time_ns;
+			wait->cpu_ns, wait->ready_ns, &row);
+	trace_pending_row(pending_of(w, process), TRACE_PENDING_WAITS, &row, wait->time_ns);
+}
+
+void trace_writer_copy(struct trace_writer *w, uint32_t process, const struct trace_copy *copy)
+{
+	const struct trace_row row = {
+		.time = copy->time_ns / w->tick_ns,
+		.size = copy->size,
+		.thread = copy->thread,
+		.node = copy->node,
+		.kind = copy->kind,
+		.what = copy->flags,
+	};
+
+	trace_pending_row(pending_of(w, process), TRACE_PENDING_COPIES, &row, copy->time_ns);
+}
+
+uint64_t trace_writer_heap(struct trace_writer *w, uint32_t process, const struct trace_heap *event)
+{
+	return trace_pending_heap(pending_of(w, process), event);
+}
+
+void trace_writer_footprint(struct trace_writer *w, uint32_t process,
+			    const struct trace_footprint *footprint)
+{
+	trace_pending_footprint(pending_of(w, process), footprint);
+}
+
+void trace_writer_mark(struct trace_writer *w, const struct trace_mark *mark)
+{
+	trace_pending_mark(pending_of(w, mark->process), mark);
 }
 
 void trace_writer_loss(struct trace_writer *w, const struct trace_loss *loss)
 {
-	struct pending *p = pending_of(w, loss->process);
+	trace_pending_loss(pending_of(w, loss->process), loss);
+}
 
-	p->losses = xgrow(p->losses, &p->loss_capacity, p->loss_count + 2, sizeof(*p->losses));
-	p->losses[p->loss_count++] = *loss;
-	p->last_time_ns = loss->time_ns;
+size_t trace_writer_pending(const struct trace_writer *w)
+{
+	size_t count = 0;
+
+	for (size_t i = 0; i < w->pending_count; i++)
+		count += trace_pending_count(&w->pending[i]);
+	return count;
 }
 
 /* --- blocks --- */
@@ -355,6 +374,11 @@ static int write_block(struct trace_writer *w, struct pack_block *events, struct
 			block.waits = events->waits;
 			block.losses = events->losses;
 			block.loss_count = events->loss_count;
+			block.heap = events->heap;
+			block.copies = events->copies;
+			block.footprints = events->footprints;
+			block.marks = events->marks;
+			block.mark_count = events->mark_count;
 		}
 		block.sequence = w->sequence;
 		buf_clear(&w->content);
@@ -369,89 +393,18 @@ static int write_block(struct trace_writer *w, struct pack_block *events, struct
 	return 0;
 }
 
-/* Writes some of a process's rows: as many as a block may have, cut at the same time in both. */
-static int write_rows(struct trace_writer *w, uint32_t process, size_t *sample_at, size_t *wait_at,
-		      struct err *err)
+static int flush_process(struct trace_writer *w, struct trace_pending *p, struct err *err)
 {
-	struct pending *p = &w->pending[process];
-	const struct trace_row *samples = p->sample_count ? p->samples + *sample_at : NULL;
-	const struct trace_row *waits = p->wait_count ? p->waits + *wait_at : NULL;
-	size_t n_samples = p->sample_count - *sample_at;
-	size_t n_waits = p->wait_count - *wait_at;
-	struct pack_block block = {.process = process};
-	uint64_t first = UINT64_MAX;
-	uint64_t last = 0;
-
-	if (n_samples > MAX_BLOCK_ROWS) {
-		n_samples = MAX_BLOCK_ROWS;
-		while (n_waits && waits[n_waits - 1].time > samples[n_samples - 1].time)
-			n_waits--;
-	}
-	if (n_waits > MAX_BLOCK_ROWS) {
-		n_waits = MAX_BLOCK_ROWS;
-		while (n_samples && samples[n_samples - 1].time > waits[n_waits - 1].time)
-			n_samples--;
-	}
-	if (n_samples) {
-		first = samples[0].time;
-		last = samples[n_samples - 1].time;
-	}
-	if (n_waits) {
-		first = waits[0].time < first ? waits[0].time : first;
-		last = waits[n_waits - 1].time > last ? waits[n_waits - 1].time : last;
-	}
-	if (!*sample_at && !*wait_at) { /* the losses go with the first block */
-		block.losses = p->losses;
-		block.loss_count = p->loss_count;
-		if (p->write_lost)
-			p->losses[block.loss_count++] = (struct trace_loss){
-				.kind = TRACE_LOSS_WRITE,
-				.process = process,
-				.thread = TRACE_NONE,
-				.time_ns = p->last_time_ns,
-				.count = p->write_lost,
-			};
-	}
-	if (first == UINT64_MAX)
-		first = last = p->last_time_ns / w->tick_ns;
-	block.first_time_ns = first * w->tick_ns;
-	block.last_time_ns = last * w->tick_ns;
-	trace_columns_reset(&w->columns);
-	if (n_samples)
-		trace_columns_samples(&w->columns, samples, n_samples, first, &block.samples);
-	if (n_waits)
-		trace_columns_waits(&w->columns, waits, n_waits, first, &block.waits);
-	if (write_block(w, &block, err) < 0)
-		return -1;
-	if (block.loss_count)
-		p->write_lost = 0;
-	*sample_at += n_samples;
-	*wait_at += n_waits;
-	return 0;
-}
-
-static int flush_process(struct trace_writer *w, uint32_t process, struct err *err)
-{
-	struct pending *p = &w->pending[process];
-	size_t most = p->sample_count > p->wait_count ? p->sample_count : p->wait_count;
-	size_t sample_at = 0;
-	size_t wait_at = 0;
+	struct pack_block block;
 	int ret = 0;
 
-	if (!most && !p->loss_count && !p->write_lost)
-		return 0;
-	p->losses = xgrow(p->losses, &p->loss_capacity, p->loss_count + 1, sizeof(*p->losses));
-	w->scratch = xgrow(w->scratch, &w->scratch_capacity, most, sizeof(*w->scratch));
-	trace_rows_sort(p->samples, p->sample_count, w->scratch);
-	trace_rows_sort(p->waits, p->wait_count, w->scratch);
-	do {
-		ret = write_rows(w, process, &sample_at, &wait_at, err);
+	trace_pending_sort(p, &w->scratch);
+	while (ret == 0 && trace_pending_take(p, &w->columns, w->tick_ns, &block)) {
+		ret = write_block(w, &block, err);
 		if (ret == 0)
-			p->loss_count = 0;
-	} while (ret == 0 && (sample_at < p->sample_count || wait_at < p->wait_count));
-	p->write_lost += p->sample_count - sample_at + p->wait_count - wait_at;
-	p->sample_count = 0;
-	p->wait_count = 0;
+			trace_pending_written(p);
+	}
+	trace_pending_end(p);
 	return ret;
 }
 
@@ -462,7 +415,7 @@ int trace_writer_flush(struct trace_writer *w, struct err *err)
 
 	for (size_t i = 0; i < w->pending_count; i++) {
 		/* After a failure the others' events are dropped as well: time goes on. */
-		if (flush_process(w, (uint32_t)i, ret ? NULL : err) < 0)
+		if (flush_process(w, &w->pending[i], ret ? NULL : err) < 0)
 			ret = -1;
 	}
 	if (ret == 0 && trace_intern_pending(&w->defs))

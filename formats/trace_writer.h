@@ -21,6 +21,9 @@ struct trace_writer;
 struct trace_writer *trace_writer_open(int fd, const struct trace_header *header, int level,
 				       struct err *err);
 
+/* In which the times of events are written, rounded down. */
+uint64_t trace_writer_tick_ns(const struct trace_writer *w);
+
 /* Interning: each returns the id of the value in the whole trace. The values are copied. */
 uint32_t trace_writer_string(struct trace_writer *w, const char *data, size_t size);
 uint32_t trace_writer_code(struct trace_writer *w, const struct trace_code *code);
@@ -33,11 +36,23 @@ uint32_t trace_writer_pc(struct trace_writer *w, uint32_t module, uint64_t offse
 void trace_writer_process(struct trace_writer *w, const struct trace_process *process);
 void trace_writer_thread(struct trace_writer *w, const struct trace_thread *thread);
 
-/* Events. Within one thread they must come in order of time; the writer sorts between threads. */
+/* Events. Samples, waits and copies must come in order of time within each thread; the writer sorts
+ * between threads. */
 void trace_writer_sample(struct trace_writer *w, uint32_t process,
 			 const struct trace_sample *sample);
 void trace_writer_wait(struct trace_writer *w, uint32_t process, const struct trace_wait *wait);
+/* Heap events must come in the order in which they happened in their process: an earlier time
+ * counts as the one before. An ALLOC gets the next number of its process, which is returned;
+ * event->block is only looked at otherwise, and the event dropped when there is no such block. */
+uint64_t trace_writer_heap(struct trace_writer *w, uint32_t process,
+			   const struct trace_heap *event);
+void trace_writer_copy(struct trace_writer *w, uint32_t process, const struct trace_copy *copy);
+/* Footprints must come in order of time, too. */
+void trace_writer_footprint(struct trace_writer *w, uint32_t process,
+			    const struct trace_footprint *footprint);
+void trace_writer_mark(struct trace_writer *w, const struct trace_mark *mark);
 void trace_writer_loss(struct trace_writer *w, const struct trace_loss *loss);
+void trace_writer_refusal(struct trace_writer *w, const struct trace_refusal *refusal);
 void trace_writer_process_end(struct trace_writer *w, const struct trace_process_end *end);
 void trace_writer_symbol(struct trace_writer *w, const struct trace_symbol *symbol);
 /* A file of more than 16 MiB is left out. */
@@ -47,6 +62,9 @@ void trace_writer_source(struct trace_writer *w, const struct trace_source *sour
  * and counted as TRACE_LOSS_WRITE in a later flush that succeeds; a half-written frame at the end
  * of a seekable file is cut off again. Returns 0 or -1. */
 int trace_writer_flush(struct trace_writer *w, struct err *err);
+/* Events that wait for a flush. A full recording takes some 50 bytes for each: flush at a million.
+ */
+size_t trace_writer_pending(const struct trace_writer *w);
 
 /* Read access for the end of a recording: all pcs and strings and modules given out so far. */
 size_t trace_writer_pc_count(const struct trace_writer *w);

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
+#include <unistd.h>
 
 #include "formats/base/banned.h"
 #include "formats/base/xalloc.h"
@@ -14,13 +15,15 @@
 #include "record/drain_state.h"
 #include "record/python/opcode_class.h"
 
-struct drain *drain_new(struct trace_writer *writer, struct sampler *sampler, uint64_t start_ns)
+struct drain *drain_new(struct trace_writer *writer, struct sampler *sampler,
+			const struct drain_options *options)
 {
 	struct drain *d = xcalloc(1, sizeof(*d));
 
 	d->writer = writer;
 	d->sampler = sampler;
-	d->start_ns = start_ns;
+	d->root_fd = -1;
+	d->options = *options;
 	d->record = xmalloc(RING_RECORD_MAX);
 	return d;
 }
@@ -33,32 +36,58 @@ void drain_free(struct drain *d)
 	free(d->code_is_leaf);
 	free(d->ended);
 	free(d->known);
+	free(d->live);
+	module_files_release(&d->files);
+	if (d->root_fd >= 0)
+		close(d->root_fd);
 	free(d);
+}
+
+/* A process may be gone already, or be another program: it has left a note of what it was. */
+static void complete_info(const struct target *t, struct process_info *info)
+{
+	const char *base = (const char *)t->ring;
+	uint32_t command_size = t->ring->command_size, program_size = t->ring->program_size;
+	char program[RING_HEADER_SIZE - RING_PROGRAM_OFFSET];
+
+	if (t->attached || command_size >= RING_PROGRAM_OFFSET - RING_COMMAND_OFFSET ||
+	    program_size >= sizeof(program))
+		return;
+	/* A long command is cut there. */
+	if (command_size == RING_PROGRAM_OFFSET - RING_COMMAND_OFFSET - 1 && info->command_count)
+		command_size = 0;
+	memcpy(program, base + RING_PROGRAM_OFFSET, program_size);
+	program[program_size] = '\0';
+	process_info_complete(info, base + RING_COMMAND_OFFSET, command_size, program,
+			      t->ring->python_hex);
 }
 
 void drain_add(struct drain *d, struct target *t, bool launched)
 {
 	struct drain_target *dt = xcalloc(1, sizeof(*dt));
-	pid_t pid = t->pid;
 
 	t->index = TRACE_NONE;
 	t->drained = dt;
 	dt->launched = launched;
+	dt->base_cpu_ns = t->base_cpu_ns;
+	if ((t->attached || t->joined) && d->root_fd < 0)
+		d->root_fd = process_other_root(t->pid);
 	for (size_t i = d->ended_count; i > 0; i--) {
 		if (d->ended[i - 1].pid == t->pid) {
 			dt->base_cpu_ns = d->ended[i - 1].cpu_ns;
+			dt->children_cpu_ns = d->ended[i - 1].children_cpu_ns;
 			break;
 		}
 	}
-	dt->modules = module_map_new(d->writer, t->pid, t->ring->runtime);
+	dt->modules = module_map_new(d->writer, &d->files, t->pid, t->ring->runtime);
+	dt->heap = drain_heap_new(d, t);
+	dt->lanes = drain_lanes_new(t);
 	/* Now: the process and the shells between it and its parent may be gone soon. */
 	process_info_read(&dt->info, t->pid, t->ring->python_hex);
-	if (t->ring->forked)
-		pid = dt->info.parent_pid;
-	while (pid > 1 && dt->ancestor_count < ANCESTORS_MAX) {
-		dt->ancestors[dt->ancestor_count++] = pid;
-		pid = process_parent(pid);
-	}
+	complete_info(t, &dt->info);
+	drain_find_ancestors(t);
+	d->live = xgrow(d->live, &d->live_capacity, d->live_count + 1, sizeof(*d->live));
+	d->live[d->live_count++] = t;
 	/* Only a fork may turn out to be nothing but the way to another program. */
 	if (!t->ring->forked)
 		drain_define_process(d, t);
@@ -124,11 +153,12 @@ static void take_sample(struct drain *d, struct target *t, const struct ring_sam
 			flags |= TRACE_SAMPLE_FIRST;
 		thread->sampled = true;
 	}
-	event->time_ns = record->time_ns;
-	event->cpu_ns = record->cpu_ns;
+	event->time_ns = drain_not_after_now(d, record->time_ns);
+	event->cpu_ns = drain_not_after_now(d, record->cpu_ns);
+	event->ready_ns = drain_not_after_now(d, record->ready_ns);
 	event->slot = record->record.slot;
 	event->generation = record->generation;
-	event->node = thread->depth ? thread->nodes[thread->depth - 1] : 0;
+	event->node = thread->depth ? thread->stack[thread->depth - 1].node : 0;
 	event->pc = module_map_pc(dt->modules, record->pc);
 	event->flags = flags;
 }
@@ -139,9 +169,12 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 	struct target *t = d->current;
 	const struct ring_record *record = (const struct ring_record *)d->record;
 
-	if (size > RING_RECORD_MAX || shared->slot >= RING_SLOTS)
+	if (size > RING_RECORD_MAX)
 		return;
 	memcpy(d->record, shared, size);
+	if (record->slot >= RING_SLOTS &&
+	    (record->slot != RING_NO_SLOT || record->type < RING_ALLOC))
+		return;
 	switch (record->type) {
 	case RING_SAMPLE:
 		take_sample(d, t, (const struct ring_sample *)record, size);
@@ -164,6 +197,9 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 	case RING_CODE_MORE:
 		drain_take_code_more(d, t, (const struct ring_code_more *)record, size);
 		break;
+	case RING_REAPED:
+		drain_take_reaped(d, t, (const struct ring_reaped *)record, size);
+		break;
 	case RING_THREAD_END: {
 		const struct ring_thread_end *end = (const struct ring_thread_end *)record;
 		struct drain_target *dt = t->drained;
@@ -175,7 +211,7 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 			.tid = end->tid,
 			.main = end->tid == (uint32_t)t->ring->pid,
 			.pthread_id = end->pthread_id,
-			.start_ns = end->start_ns,
+			.start_ns = drain_not_after_now(d, end->start_ns),
 		};
 		if (!drain_thread(d, t, record->slot, end->generation, &birth, true))
 			break;
@@ -184,17 +220,18 @@ static void take_record(void *arg, const struct ring_record *shared, size_t size
 			.type = EVENT_END,
 			.slot = record->slot,
 			.generation = end->generation,
-			.time_ns = end->time_ns,
-			.cpu_ns = end->cpu_ns,
+			.time_ns = drain_not_after_now(d, end->time_ns),
+			.cpu_ns = drain_not_after_now(d, end->cpu_ns),
 		};
 		break;
 	}
 	default:
+		drain_take_heap(d, t, record, size);
 		break;
 	}
 }
 
-static void write_loss(struct drain *d, struct target *t, enum trace_loss_kind kind, uint64_t count)
+void drain_write_loss(struct drain *d, struct target *t, enum trace_loss_kind kind, uint64_t count)
 {
 	struct trace_loss loss = {
 		.kind = kind,
@@ -236,16 +273,25 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 				if (k == 1)
 					drain_mark_leaf(d, dt->look_codes[frame->code]);
 			}
-			thread->wait_node = node;
+			if (!look->sample)
+				thread->wait_node = node;
 			d->totals.unwalked += look->unwalked;
 			unwalked += look->unwalked;
 		}
 		event = new_event(dt);
-		event->type = EVENT_LOOK;
+		event->type = look->sample                   ? EVENT_SAMPLE
+			      : look->kind == TRACE_WAIT_END ? EVENT_END
+							     : EVENT_LOOK;
+		if (look->sample) {
+			event->flags = look->flags | (thread->sampled ? 0 : TRACE_SAMPLE_FIRST);
+			event->pc = look->pc ? module_map_pc(dt->modules, look->pc) : 0;
+			thread->sampled = true;
+		}
 		event->slot = look->slot;
 		event->generation = look->generation;
 		event->time_ns = look->end_ns;
 		event->cpu_ns = look->cpu_ns;
+		event->ready_ns = look->ready_ns;
 		event->node = node;
 		event->kind = look->kind;
 	}
@@ -259,7 +305,60 @@ static void take_looks(struct drain *d, struct target *t, const struct look_queu
 		}
 	}
 	dt->missed += queue->missed;
-	write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked);
+	drain_write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked);
+}
+
+/* A program may pause and go on many times within a pass: each event has to find the state that it
+ * happened in. */
+static void note_turn(struct drain_target *dt, bool stop, uint64_t time_ns)
+{
+	dt->turns = xgrow(dt->turns, &dt->turn_capacity, dt->turn_count + 1, sizeof(*dt->turns));
+	dt->turns[dt->turn_count++] = (struct drained_turn){stop, time_ns};
+	dt->paused_once = true;
+}
+
+void drain_mark(struct drain *d, struct target *t, enum trace_mark_kind kind, uint64_t time_ns,
+		const char *label, size_t size)
+{
+	struct trace_mark mark = {
+		.kind = kind,
+		.label = {label, size},
+	};
+
+	if (!t->drained->defined)
+		drain_define_process(d, t);
+	/* One from the program may be older than one from us that came first. */
+	if (time_ns < t->drained->marked_ns)
+		time_ns = t->drained->marked_ns;
+	t->drained->marked_ns = time_ns;
+	mark.time_ns = drain_since_start(d, time_ns);
+	mark.process = t->index;
+	if (kind == TRACE_MARK_START || kind == TRACE_MARK_STOP)
+		note_turn(t->drained, kind == TRACE_MARK_STOP, time_ns);
+	trace_writer_mark(d->writer, &mark);
+}
+
+/* Brings the pauses up to the time of an event that is about to be written. */
+static void take_turns(struct drain_target *dt, uint64_t time_ns)
+{
+	while (dt->turn_at < dt->turn_count && dt->turns[dt->turn_at].time_ns < time_ns) {
+		const struct drained_turn *turn = &dt->turns[dt->turn_at++];
+
+		if (!turn->stop)
+			dt->resumed_ns = turn->time_ns;
+		dt->stopped_ns = turn->stop ? turn->time_ns : 0;
+	}
+}
+
+/* After a pass: no event comes from before the pass ahead of it. */
+static void forget_turns(struct drain_target *dt, uint64_t pass_ns)
+{
+	take_turns(dt, dt->turned_ns);
+	dt->turned_ns = pass_ns;
+	dt->turn_count -= dt->turn_at;
+	if (dt->turn_at && dt->turn_count)
+		memmove(dt->turns, dt->turns + dt->turn_at, dt->turn_count * sizeof(*dt->turns));
+	dt->turn_at = 0;
 }
 
 static int by_time(const void *pa, const void *pb)
@@ -273,27 +372,100 @@ static int by_time(const void *pa, const void *pb)
 	return a->order < b->order ? -1 : a->order > b->order;
 }
 
-/* The thread of `end` waits no longer than it lives. */
+static uint64_t least(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+/* The thread of `end` waits no longer than it lives, and what it ran after that has its time, too.
+ * A wait that was seen when it had used more than it says itself began after its last words. */
 static void cap_looks(struct drain_target *dt, const struct event *end)
 {
-	for (size_t i = 0; i < dt->event_count; i++) {
-		struct event *event = &dt->events[i];
+	size_t kept = 0;
 
-		if (event->type == EVENT_LOOK && event->slot == end->slot &&
-		    event->generation == end->generation && event->time_ns > end->time_ns)
-			event->time_ns = end->time_ns;
+	for (size_t i = 0; i < dt->event_count; i++) {
+		struct event event = dt->events[i];
+
+		if (event.type == EVENT_LOOK && event.slot == end->slot &&
+		    event.generation == end->generation) {
+			uint64_t ran;
+
+			if (event.cpu_ns > end->cpu_ns)
+				continue;
+			ran = least(end->cpu_ns - event.cpu_ns, end->time_ns);
+			event.time_ns = least(event.time_ns, end->time_ns - ran);
+		}
+		dt->events[kept++] = event;
 	}
+	dt->event_count = kept;
+}
+
+/* For how long the thread was ready without a processor since its last event that knew it. */
+static uint64_t take_ready(const struct target *t, struct drained_thread *thread,
+			   const struct event *event)
+{
+	uint64_t before = thread->last_ready_ns;
+
+	if (!event->ready_ns)
+		return 0;
+	/* A thread that was there before its recording began brings along what it has waited. */
+	if (!thread->ready_known &&
+	    (t->attached || t->ring->injected || (thread->definition.main && !t->ring->forked)))
+		before = event->ready_ns;
+	thread->ready_known = true;
+	if (event->ready_ns > thread->last_ready_ns)
+		thread->last_ready_ns = event->ready_ns;
+	return event->ready_ns > before ? event->ready_ns - before : 0;
+}
+
+/* Writes the sample that a thread holds back, if any. */
+static void write_held(struct drain *d, const struct target *t, struct drained_thread *thread)
+{
+	if (thread->holds)
+		trace_writer_sample(d->writer, t->index, &thread->held);
+	thread->holds = false;
+}
+
+/* A sample was asked for before its thread got the processor to take it: it comes with the time
+ * until it was asked for only. So what became known since then explains its wall time first.
+ * Returns what is left. */
+static uint64_t explain_held(struct drained_thread *thread, uint64_t ready_ns)
+{
+	struct trace_sample *held = &thread->held;
+	uint64_t more;
+
+	if (!thread->holds)
+		return ready_ns;
+	more = least(ready_ns, held->wall_ns - held->cpu_ns - held->ready_ns);
+	held->ready_ns += more;
+	return ready_ns - more;
 }
 
 static void write_event(struct drain *d, struct target *t, const struct event *event)
 {
 	struct drained_thread *thread =
 		drain_thread(d, t, event->slot, event->generation, NULL, false);
-	uint64_t cpu, wall, time = event->time_ns;
+	uint64_t cpu, wall, ready, time = event->time_ns;
 
 	if (!thread || thread->ended)
 		return;
+	take_turns(t->drained, event->time_ns);
 	drain_define_thread(d, t, thread);
+	if (t->drained->stopped_ns && event->time_ns > t->drained->stopped_ns) {
+		thread->ended = event->type == EVENT_END;
+		return;
+	}
+	if (thread->last_ns < t->drained->resumed_ns) {
+		/* The first event after a pause only sets the clocks. */
+		if (event->time_ns < t->drained->resumed_ns)
+			return;
+		thread->last_ns = event->time_ns;
+		thread->last_cpu_ns = event->cpu_ns;
+		take_ready(t, thread, event);
+		thread->unplaced_ns = thread->owed_ns = 0;
+		thread->ended = event->type == EVENT_END;
+		return;
+	}
 	/* A late record: its clocks were passed already. */
 	if (time < thread->last_ns)
 		time = thread->last_ns;
@@ -310,14 +482,19 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 		thread->owed_ns += cpu - wall;
 		wall = cpu;
 	} else {
-		uint64_t repaid = wall - cpu < thread->owed_ns ? wall - cpu : thread->owed_ns;
+		uint64_t repaid = least(wall - cpu, thread->owed_ns);
 
 		thread->owed_ns -= repaid;
 		wall -= repaid;
 	}
 
+	thread->unplaced_ns += take_ready(t, thread, event);
+	thread->unplaced_ns = explain_held(thread, thread->unplaced_ns);
+	ready = least(thread->unplaced_ns, wall - cpu);
+	thread->unplaced_ns -= ready;
+	write_held(d, t, thread);
 	if (event->type == EVENT_SAMPLE) {
-		struct trace_sample sample = {
+		thread->held = (struct trace_sample){
 			.thread = thread->index,
 			.node = event->node,
 			.pc = event->pc,
@@ -325,9 +502,9 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.time_ns = drain_since_start(d, time),
 			.wall_ns = wall,
 			.cpu_ns = cpu,
+			.ready_ns = ready,
 		};
-
-		trace_writer_sample(d->writer, t->index, &sample);
+		thread->holds = true;
 		d->totals.samples++;
 	} else {
 		struct trace_wait wait = {
@@ -337,6 +514,7 @@ static void write_event(struct drain *d, struct target *t, const struct event *e
 			.time_ns = drain_since_start(d, time),
 			.wall_ns = wall - cpu,
 			.cpu_ns = cpu,
+			.ready_ns = ready,
 		};
 
 		trace_writer_wait(d->writer, t->index, &wait);
@@ -354,12 +532,12 @@ static void write_losses(struct drain *d, struct target *t)
 		atomic_load_explicit(&t->ring->threads_without_slot, memory_order_relaxed);
 
 	if (lost > dt->lost) {
-		write_loss(d, t, TRACE_LOSS_RING_FULL, lost - dt->lost);
+		drain_write_loss(d, t, TRACE_LOSS_RING_FULL, lost - dt->lost);
 		d->totals.lost += lost - dt->lost;
 		dt->lost = lost;
 	}
 	if (unwalked > dt->unwalked) {
-		write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked - dt->unwalked);
+		drain_write_loss(d, t, TRACE_LOSS_UNWALKED, unwalked - dt->unwalked);
 		d->totals.unwalked += unwalked - dt->unwalked;
 		dt->unwalked = unwalked;
 	}
@@ -368,9 +546,10 @@ static void write_losses(struct drain *d, struct target *t)
 		dt->missed += slotless - dt->slotless;
 		dt->slotless = slotless;
 	}
-	write_loss(d, t, TRACE_LOSS_MISSED, dt->missed);
+	drain_write_loss(d, t, TRACE_LOSS_MISSED, dt->missed);
 	d->totals.missed += dt->missed;
 	dt->missed = 0;
+	drain_heap_losses(d, t);
 }
 
 static bool end_is_near(const struct drain_target *dt, uint32_t slot, uint32_t generation)
@@ -419,27 +598,41 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 {
 	struct drain_target *dt = t->drained;
 	struct look_queue queue;
-	uint64_t before = d->totals.samples;
+	uint64_t before = d->totals.samples, cut;
 	size_t ends = dt->end_count; /* of the last pass */
 
 	dt->event_count = 0;
 	d->current = t;
+	d->pass_ns = drain_now();
+	/* What a thread waited for has to come before its end, not with its last look. */
+	for (size_t i = 0; i < ends; i++)
+		sampler_end_wait(d->sampler, t, dt->ends[i].slot, dt->ends[i].generation);
 	sampler_take(d->sampler, t, &queue);
-	for (size_t i = 0; i < queue.thread_count; i++)
-		drain_thread(d, t, queue.threads[i].slot, queue.threads[i].generation,
-			     &queue.threads[i], false);
+	for (size_t i = 0; i < queue.thread_count; i++) {
+		const struct look_thread *birth = &queue.threads[i];
+		struct drained_thread *thread =
+			drain_thread(d, t, birth->slot, birth->generation, birth, false);
+
+		if (thread && !thread->pthread_id)
+			thread->pthread_id = birth->pthread_id;
+	}
+	/* In this order: what the lanes' events need is in the ring before them. */
+	cut = dead ? DRAIN_ALL : drain_lanes_cut(t);
 	ring_drain(t, dead, take_record, d);
+	drain_lanes(d, t, cut);
 	take_looks(d, t, &queue);
 	look_queue_release(&queue);
 	if (dead)
 		ends = dt->end_count;
 	for (size_t i = 0; i < ends; i++) {
-		struct event *event = new_event(dt);
-		uint64_t order = event->order;
+		struct event *event;
+		uint64_t order;
 
+		cap_looks(dt, &dt->ends[i]);
+		event = new_event(dt);
+		order = event->order;
 		*event = dt->ends[i];
 		event->order = order;
-		cap_looks(dt, event);
 	}
 	dt->end_count -= ends;
 	if (dt->end_count)
@@ -448,14 +641,26 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 		qsort(dt->events, dt->event_count, sizeof(*dt->events), by_time);
 	for (size_t i = 0; i < dt->event_count; i++)
 		write_event(d, t, &dt->events[i]);
+	for (size_t i = 0; i < dt->event_count; i++) {
+		const struct event *event = &dt->events[i];
+		struct drained_thread *thread =
+			drain_thread(d, t, event->slot, event->generation, NULL, false);
+
+		if (thread)
+			write_held(d, t, thread);
+	}
 	retire_threads(d, t);
+	forget_turns(dt, d->pass_ns);
 	write_losses(d, t);
 	return d->totals.samples - before;
 }
 
 uint64_t drain_target(struct drain *d, struct target *t)
 {
-	return drain_pass(d, t, false);
+	uint64_t samples = drain_pass(d, t, false);
+
+	drain_footprint(d, t, false);
+	return samples;
 }
 
 struct final_clock {
@@ -477,13 +682,20 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 	struct ring_header *ring = t->ring;
 	uint32_t state = atomic_load_explicit(&ring->state, memory_order_acquire);
 	struct final_clock *final = xcalloc(1, sizeof(*final));
+	uint32_t exec_slot = ring->exec_slot;
 	struct trace_process_end end;
-	uint64_t end_ns = state == RING_LIVE ? drain_now() : ring->end_ns;
+	uint64_t end_ns;
 
 	sampler_threads(d->sampler, t, take_final_clock, final);
 	drain_pass(d, t, true);
+	end_ns = drain_process_end(d, t, state, wait_status, &end);
 	sampler_remove(d->sampler, t);
 
+	if (exec_slot > RING_SLOTS)
+		exec_slot = 0;
+	if (state == RING_EXEC && dt->defined && exec_slot)
+		drain_thread(d, t, exec_slot - 1, atomic_load(&t->slots[exec_slot - 1].generation),
+			     NULL, false);
 	for (uint32_t slot = 0; slot < RING_SLOTS; slot++) {
 		struct drained_thread *thread = dt->threads[slot];
 		struct event event = {.type = EVENT_END, .slot = slot, .time_ns = end_ns};
@@ -493,43 +705,21 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 		event.generation = thread->generation;
 		event.cpu_ns =
 			final->generation[slot] == thread->generation ? final->cpu_ns[slot] : 0;
+		/* The sampler may have seen what the next program used, or nothing yet. */
+		if (state == RING_EXEC && slot + 1 == exec_slot)
+			event.cpu_ns = drain_not_after_now(d, ring->exec_thread_cpu_ns);
+		else if (state == RING_EXEC && event.cpu_ns > ring->end_cpu_ns)
+			event.cpu_ns = ring->end_cpu_ns;
 		if (!thread->ended && (state != RING_EXEC || dt->defined))
 			write_event(d, t, &event);
 	}
 	free(final);
 	if (state != RING_EXEC)
 		drain_define_process(d, t);
+	drain_footprint(d, t, true);
 
-	memset(&end, 0, sizeof(end));
 	end.process = t->index;
 	end.time_ns = drain_since_start(d, end_ns);
-	if (state == RING_LIVE) {
-		end.cpu_ns =
-			t->final_cpu_ns > dt->base_cpu_ns ? t->final_cpu_ns - dt->base_cpu_ns : 0;
-	} else {
-		end.cpu_ns =
-			ring->end_cpu_ns > dt->base_cpu_ns ? ring->end_cpu_ns - dt->base_cpu_ns : 0;
-		end.user_ns = ring->end_user_ns;
-		end.system_ns = ring->end_system_ns;
-		end.peak_rss_bytes = ring->end_peak_rss_bytes;
-		if (state == RING_EXEC) {
-			end.how = TRACE_END_EXEC;
-			d->ended = xgrow(d->ended, &d->ended_capacity, d->ended_count + 1,
-					 sizeof(*d->ended));
-			d->ended[d->ended_count].pid = t->pid;
-			d->ended[d->ended_count++].cpu_ns = ring->end_cpu_ns;
-		} else if (ring->end_has_status) {
-			end.how = TRACE_END_EXIT;
-			end.status = ring->end_status;
-		}
-	}
-	if (wait_status != -1 && WIFSIGNALED(wait_status)) {
-		end.how = TRACE_END_SIGNAL;
-		end.status = WTERMSIG(wait_status);
-	} else if (wait_status != -1 && WIFEXITED(wait_status) && state != RING_EXEC) {
-		end.how = TRACE_END_EXIT;
-		end.status = WEXITSTATUS(wait_status);
-	}
 	if (dt->defined)
 		trace_writer_process_end(d->writer, &end);
 
@@ -543,6 +733,12 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 			thread = older;
 		}
 	}
+	for (size_t i = 0; i < d->live_count; i++) {
+		if (d->live[i] == t) {
+			d->live[i] = d->live[--d->live_count];
+			break;
+		}
+	}
 	for (size_t i = 0; i < dt->pending_count; i++)
 		free(dt->pending[i].line_table);
 	free(dt->pending);
@@ -550,10 +746,18 @@ void drain_end(struct drain *d, struct target *t, int wait_status)
 	free(dt->look_codes);
 	free(dt->events);
 	free(dt->ends);
+	free(dt->turns);
 	module_map_free(dt->modules);
+	drain_heap_free(dt->heap);
+	drain_lanes_free(dt->lanes);
 	process_info_release(&dt->info);
 	free(dt);
 	t->drained = NULL;
+}
+
+struct module_files *drain_module_files(struct drain *d)
+{
+	return &d->files;
 }
 
 size_t drain_processes(const struct drain *d)

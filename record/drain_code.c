@@ -3,6 +3,7 @@
  * The drain's code objects and stacks: ids of the agent and of the sampler become ids of the trace.
  * Also the text of the source files that somebody will want to see.
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -122,18 +123,19 @@ int drain_take_frames(struct drain *d, struct target *t, struct drained_thread *
 		      uint32_t common, uint32_t count, const struct ring_frame *frames)
 {
 	struct drain_target *dt = t->drained;
-	uint32_t node, code = 0;
+	uint32_t node;
 
 	if (common > thread->depth) {
 		thread->depth = 0;
 		return -1;
 	}
 	thread->depth = common;
-	thread->nodes = xgrow(thread->nodes, &thread->node_capacity, (size_t)common + count + 1,
-			      sizeof(*thread->nodes));
-	node = common ? thread->nodes[common - 1] : 0;
+	thread->stack = xgrow(thread->stack, &thread->stack_capacity, (size_t)common + count + 1,
+			      sizeof(*thread->stack));
+	node = common ? thread->stack[common - 1].node : 0;
 	for (uint32_t i = count; i > 0; i--) {
 		const struct ring_frame *frame = &frames[i - 1];
+		uint32_t code;
 
 		if (frame->code >= dt->code_count || dt->codes[frame->code] == TRACE_NONE) {
 			thread->depth = 0;
@@ -141,10 +143,10 @@ int drain_take_frames(struct drain *d, struct target *t, struct drained_thread *
 		}
 		code = dt->codes[frame->code];
 		node = trace_writer_node(d->writer, node, code, frame->offset);
-		thread->nodes[thread->depth++] = node;
+		thread->stack[thread->depth++] = (struct drained_frame){node, code};
 	}
-	if (count)
-		drain_mark_leaf(d, code);
+	if (thread->depth)
+		drain_mark_leaf(d, thread->stack[thread->depth - 1].code);
 	return 0;
 }
 
@@ -180,7 +182,21 @@ void drain_take_look_codes(struct drain *d, struct target *t, const struct look_
 /* Sources of the files that somebody will want to see: those with a leaf, and the user's own. */
 #define SOURCE_MAX (4u << 20)
 
-void drain_sources(struct drain *d)
+static int read_source(const struct drain *d, const char *path, struct buf *text)
+{
+	char inside[4200];
+	struct err err;
+
+	if (d->root_fd >= 0) {
+		snprintf(inside, sizeof(inside), "/proc/self/fd/%d%s", d->root_fd, path);
+		if (path[0] == '/' && io_read_file(inside, SOURCE_MAX, text, &err) == 0)
+			return 0;
+		buf_clear(text);
+	}
+	return io_read_file(path, SOURCE_MAX, text, &err);
+}
+
+void drain_sources(struct drain *d, uint64_t most)
 {
 	size_t codes = trace_writer_code_count(d->writer);
 	struct map done = {0};
@@ -190,7 +206,6 @@ void drain_sources(struct drain *d)
 		bool leaf = i < d->leaf_capacity && d->code_is_leaf[i];
 		struct trace_source source = {.path = path};
 		struct buf text = {0};
-		struct err err;
 		uint32_t id;
 
 		if (path.size == 0 || path.data[0] == '<' ||
@@ -201,7 +216,8 @@ void drain_sources(struct drain *d)
 		if (map_get(&done, id) != MAP_NONE)
 			continue;
 		map_set(&done, id, 1);
-		if (io_read_file(path.data, SOURCE_MAX, &text, &err) == 0) {
+		if (read_source(d, path.data, &text) == 0 && text.size <= most) {
+			most -= text.size;
 			source.text = (struct trace_text){buf_text(&text), text.size};
 			trace_writer_source(d->writer, &source);
 		}

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * The drain's processes and threads: when they begin, what they are called, and where their clocks
- * stand.
+ * The drain's threads: when they begin, what they are called, and where their clocks stand.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -19,68 +18,34 @@ uint64_t drain_now(void)
 	return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 }
 
+uint64_t drain_not_after_now(const struct drain *d, uint64_t ns)
+{
+	uint64_t now;
+
+	if (ns <= d->pass_ns)
+		return ns;
+	now = drain_now();
+	return ns < now ? ns : now;
+}
+
 uint64_t drain_since_start(const struct drain *d, uint64_t ns)
 {
-	return ns > d->start_ns ? ns - d->start_ns : 0;
+	return ns > d->options.start_ns ? ns - d->options.start_ns : 0;
 }
 
-/* When the program began, as near as can be known: the agent's start less the CPU used until then.
- */
-static uint64_t program_start(const struct target *t)
+/* What is known of a thread now that was not when it was first heard of. */
+static void learn_birth(const struct drain *d, struct drained_thread *thread,
+			const struct look_thread *birth)
 {
-	const struct ring_header *ring = t->ring;
-	uint64_t used = ring->start_cpu_ns > t->drained->base_cpu_ns
-				? ring->start_cpu_ns - t->drained->base_cpu_ns
-				: 0;
-
-	return ring->start_ns > used ? ring->start_ns - used : 0;
-}
-
-static uint32_t find_parent(const struct drain *d, const struct drain_target *dt)
-{
-	for (size_t i = 0; i < dt->ancestor_count; i++)
-		for (size_t k = d->known_count; k > 0; k--)
-			if (d->known[k - 1].pid == dt->ancestors[i])
-				return d->known[k - 1].index;
-	return TRACE_NONE;
-}
-
-/* A fork enters the trace with its first event: what is forked only to become another program at
- * once leaves no mark. */
-void drain_define_process(struct drain *d, struct target *t)
-{
-	struct drain_target *dt = t->drained;
-	const struct ring_header *ring = t->ring;
-	const struct process_info *info = &dt->info;
-	struct trace_process process;
-	char build[sizeof(ring->build) + 1];
-
-	if (dt->defined)
-		return;
-	dt->defined = true;
-	t->index = d->next_process++;
-	memset(&process, 0, sizeof(process));
-	memcpy(build, ring->build, sizeof(ring->build));
-	build[sizeof(ring->build)] = '\0';
-	process.index = t->index;
-	process.pid = t->pid;
-	process.parent_pid = info->parent_pid;
-	process.parent = find_parent(d, dt);
-	process.start_ns = drain_since_start(d, program_start(t));
-	process.command = info->command;
-	process.command_count = info->command_count;
-	process.executable = (struct trace_text){info->executable, strlen(info->executable)};
-	process.python_hex = ring->python_hex;
-	process.python_build = (struct trace_text){build, strlen(build)};
-	process.free_threaded = ring->free_threaded != 0;
-	process.origin = dt->launched   ? TRACE_ORIGIN_LAUNCH
-			 : ring->forked ? TRACE_ORIGIN_FORK
-					: TRACE_ORIGIN_EXEC;
-	process.prefix = (struct trace_text){info->prefix, strlen(info->prefix)};
-	trace_writer_process(d->writer, &process);
-	d->known = xgrow(d->known, &d->known_capacity, d->known_count + 1, sizeof(*d->known));
-	d->known[d->known_count].pid = t->pid;
-	d->known[d->known_count++].index = t->index;
+	thread->guessed = false;
+	thread->pthread_id = birth->pthread_id;
+	thread->definition.tid = (int32_t)birth->tid;
+	if (birth->start_ns < thread->last_ns && birth->start_ns > d->options.start_ns) {
+		thread->last_ns = birth->start_ns;
+		thread->definition.start_ns = drain_since_start(d, birth->start_ns);
+	}
+	if (thread->defined)
+		trace_writer_thread(d->writer, &thread->definition);
 }
 
 struct drained_thread *drain_thread(struct drain *d, struct target *t, uint32_t slot,
@@ -93,18 +58,29 @@ struct drained_thread *drain_thread(struct drain *d, struct target *t, uint32_t 
 		.tid = atomic_load(&shared->tid),
 		.main = shared->main != 0,
 		.pthread_id = shared->pthread_id,
-		.start_ns = shared->start_ns,
+		.start_ns = drain_not_after_now(d, shared->start_ns),
+		.cpu_ns = drain_not_after_now(d, shared->start_cpu_ns),
 	};
+	const struct look_thread unknown = {.start_ns = d->pass_ns};
 
 	while (thread && thread->generation != generation)
 		thread = thread->older;
+	if (thread && thread->guessed && birth)
+		learn_birth(d, thread, birth);
 	if (thread)
 		return thread;
 	if (newest && (int32_t)(generation - newest->generation) < 0 && !ending)
 		return NULL;
-	if (!birth)
-		birth = &in_slot;
 	thread = xcalloc(1, sizeof(*thread));
+	if (!birth && atomic_load(&shared->generation) != generation) {
+		/* Short-lived, and the slot has a new owner: what it was comes with its end. The
+		 * same is true of one that has given the slot back. */
+		thread->guessed = true;
+		birth = &unknown;
+	} else if (!birth) {
+		birth = &in_slot;
+		thread->guessed = !in_slot.tid;
+	}
 	if (newest && (int32_t)(generation - newest->generation) < 0) {
 		thread->older = newest->older;
 		newest->older = thread;
@@ -115,16 +91,17 @@ struct drained_thread *drain_thread(struct drain *d, struct target *t, uint32_t 
 	thread->generation = generation;
 	thread->pthread_id = birth->pthread_id;
 	thread->last_ns = birth->start_ns;
+	thread->last_cpu_ns = birth->cpu_ns;
 	thread->definition.tid = (int32_t)birth->tid;
 	thread->definition.main = birth->main;
-	if (birth->main) {
-		thread->last_ns = program_start(t);
-		if (!t->ring->forked)
+	if (birth->main && !t->attached) {
+		thread->last_ns = drain_program_start(d, t);
+		if (!t->ring->forked && !t->joined)
 			thread->last_cpu_ns = t->drained->base_cpu_ns;
 		thread->definition.tid = t->ring->pid;
 	}
-	if (thread->last_ns < d->start_ns)
-		thread->last_ns = d->start_ns;
+	if (thread->last_ns < d->options.start_ns)
+		thread->last_ns = d->options.start_ns;
 	thread->definition.start_ns = drain_since_start(d, thread->last_ns);
 	thread->definition.name = (struct trace_text){"", 0};
 	return thread;
@@ -132,7 +109,7 @@ struct drained_thread *drain_thread(struct drain *d, struct target *t, uint32_t 
 
 void drain_free_thread(struct drained_thread *thread)
 {
-	free(thread->nodes);
+	free(thread->stack);
 	free(thread->name);
 	free(thread);
 }

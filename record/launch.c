@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <signal.h>
 #include <stdio.h>
@@ -13,16 +14,18 @@
 #include <unistd.h>
 
 #include "formats/base/banned.h"
-#include "formats/base/buf.h"
 #include "formats/base/io.h"
 #include "formats/base/xalloc.h"
 #include "record/ring.h"
 
-#define AGENT_NAME "libscprof-agent.so"
-
-char *launch_find_agent(struct err *err)
+char *launch_find_agent(bool memory, bool copies, struct err *err)
 {
-	static const char *const places[] = {"/" AGENT_NAME, "/../lib/scprof/" AGENT_NAME};
+	static const char *const names[2][2] = {
+		{RING_AGENT_NAME ".so", RING_AGENT_NAME "-copies.so"},
+		{RING_AGENT_NAME "-memory.so", RING_AGENT_NAME "-memory-copies.so"},
+	};
+	static const char *const places[] = {"/", "/../lib/scprof/"};
+	const char *name = names[memory][copies];
 	char self[PATH_MAX];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	struct buf path = {0};
@@ -40,7 +43,7 @@ char *launch_find_agent(struct err *err)
 		char *real;
 
 		buf_clear(&path);
-		buf_printf(&path, "%s%s", self, places[i]);
+		buf_printf(&path, "%s%s%s", self, places[i], name);
 		real = realpath(buf_text(&path), NULL);
 		if (real) {
 			buf_release(&path);
@@ -48,25 +51,75 @@ char *launch_find_agent(struct err *err)
 		}
 	}
 	buf_release(&path);
-	err_set(err, ERR_FAILED,
-		"cannot find " AGENT_NAME " in %s or %s/../lib/scprof; install scprof anew", self,
-		self);
+	err_set(err, ERR_FAILED, "cannot find %s in %s or %s/../lib/scprof; install scprof anew",
+		name, self, self);
 	return NULL;
 }
 
-/* In the child: our two variables, in front of whatever LD_PRELOAD holds already. */
+/* Appends what LD_PRELOAD holds already, but no other agent: we may be recorded ourselves. */
+static void add_preloads(struct buf *text, const char *others)
+{
+	size_t length;
+
+	for (; *others; others += length) {
+		const char *slash;
+
+		length = strspn(others, ": ");
+		if (length)
+			continue;
+		length = strcspn(others, ": ");
+		slash = memrchr(others, '/', length);
+		if (strncmp(slash ? slash + 1 : others, RING_AGENT_NAME, strlen(RING_AGENT_NAME)))
+			buf_printf(text, ":%.*s", (int)length, others);
+	}
+}
+
+void launch_write_setting(const struct launch *launch, pid_t command, struct buf *text)
+{
+	buf_printf(text, "%s,%d,%" PRIu64 ",%" PRIu64 ",%d,%d,%s", launch->socket, launch->signal,
+		   launch->memory_rate, launch->copy_rate, launch->paused, (int)command,
+		   launch->children);
+}
+
+/* In the child: our two variables. */
 static void set_environment(const struct launch *launch)
 {
 	const char *others = getenv("LD_PRELOAD");
 	struct buf text = {0};
 
-	buf_printf(&text, "%s%s%s", launch->agent, others && *others ? ":" : "",
-		   others ? others : "");
+	buf_printf(&text, "%s", launch->agent);
+	if (others)
+		add_preloads(&text, others);
 	setenv("LD_PRELOAD", buf_text(&text), 1);
 	buf_clear(&text);
-	buf_printf(&text, "%s,%d", launch->socket, launch->signal);
+	launch_write_setting(launch, getpid(), &text);
 	setenv(RING_ENVIRONMENT, buf_text(&text), 1);
 	buf_release(&text);
+}
+
+enum preload launch_look(const char *program)
+{
+	const char *at = getenv("PATH");
+	enum preload preload = PRELOAD_WORKS;
+	struct buf path = {0};
+
+	if (strchr(program, '/'))
+		return preload_check(AT_FDCWD, program);
+	for (at = at ? at : "/bin:/usr/bin"; at;
+	     at = strchr(at, ':') ? strchr(at, ':') + 1 : NULL) {
+		struct stat st;
+
+		buf_clear(&path);
+		buf_printf(&path, "%.*s%s%s", (int)strcspn(at, ":"), at, *at == ':' ? "" : "/",
+			   program);
+		if (stat(buf_text(&path), &st) == 0 && S_ISREG(st.st_mode) &&
+		    access(buf_text(&path), X_OK) == 0) {
+			preload = preload_check(AT_FDCWD, buf_text(&path));
+			break;
+		}
+	}
+	buf_release(&path);
+	return preload;
 }
 
 pid_t launch_command(const struct launch *launch, int *status, struct err *err)
@@ -89,9 +142,12 @@ pid_t launch_command(const struct launch *launch, int *status, struct err *err)
 		goto out;
 	}
 	if (pid == 0) {
-		set_environment(launch);
-		if (launch->stdout_fd >= 0)
-			dup2(launch->stdout_fd, STDOUT_FILENO);
+		if (!preload_harms(launch->preload))
+			set_environment(launch);
+		for (int i = 0; i < 3; i++) {
+			if (launch->fds[i] >= 0)
+				dup2(launch->fds[i], i);
+		}
 		sigprocmask(SIG_SETMASK, &old, NULL);
 		execvp(launch->argv[0], launch->argv);
 		child_errno = errno;

@@ -11,9 +11,10 @@
 #include "formats/base/map.h"
 #include "formats/base/xalloc.h"
 #include "formats/elf_file.h"
+#include "record/process_maps.h"
+#include "record/ring.h"
 
 #define REFRESH_NS 50000000u
-#define RANGES_MAX 100000
 
 struct range {
 	uint64_t start, end;
@@ -24,20 +25,23 @@ struct range {
 
 struct module_map {
 	struct trace_writer *writer;
+	struct module_files *files;
 	pid_t pid;
 	uint64_t runtime;
 	uint64_t read_ns;
 	struct range *ranges; /* sorted by address, executable only */
-	size_t count, capacity;
+	size_t count;
 	size_t last; /* the range that held the last pc */
 	struct map pcs;
 };
 
-struct module_map *module_map_new(struct trace_writer *writer, pid_t pid, uint64_t runtime)
+struct module_map *module_map_new(struct trace_writer *writer, struct module_files *files,
+				  pid_t pid, uint64_t runtime)
 {
 	struct module_map *m = xcalloc(1, sizeof(*m));
 
 	m->writer = writer;
+	m->files = files;
 	m->pid = pid;
 	m->runtime = runtime;
 	module_map_refresh(m);
@@ -69,27 +73,22 @@ static bool is_system_library(const char *path)
 	return false;
 }
 
-/* The trace's module for a mapping of path; *bias from the program headers when it is a file. */
-static uint32_t find_module(struct module_map *m, const struct range *range, const char *path,
-			    const char *interpreter, uint64_t *bias)
+/* The trace's module for a mapping; *bias from the program headers when it is a file. */
+static uint32_t find_module(struct module_map *m, const struct process_maps *maps,
+			    const struct process_map *map, const char *interpreter, uint64_t *bias)
 {
+	const char *path = map->path;
 	struct trace_module module = {.path = {path, strlen(path)}};
-	struct elf_file *elf = NULL;
+	struct elf_file *elf = process_maps_open(maps, map);
 	uint64_t address;
 	uint32_t id;
 
-	*bias = range->start - range->file_offset;
-	if (path[0] == '/') {
-		char file[4200];
-
-		snprintf(file, sizeof(file), "/proc/%d/root%s", (int)m->pid, path);
-		elf = elf_file_open(file, NULL);
-		if (!elf)
-			elf = elf_file_open(path, NULL);
-	}
+	*bias = map->start - map->file_offset;
+	if (!elf && path[0] == '/')
+		elf = elf_file_open(path, NULL);
 	if (elf) {
-		if (elf_file_address(elf, range->file_offset, &address) == 0)
-			*bias = range->start - address;
+		if (elf_file_address(elf, map->file_offset, &address) == 0)
+			*bias = map->start - address;
 		module.build_id = elf_file_build_id(elf, &module.build_id_size);
 	}
 	if (path[0] == '\0' || strncmp(path, "//anon", 6) == 0 || strncmp(path, "/memfd:", 7) == 0)
@@ -101,73 +100,63 @@ static uint32_t find_module(struct module_map *m, const struct range *range, con
 	else if (is_system_library(path))
 		module.role = TRACE_MODULE_SYSTEM;
 	id = trace_writer_module(m->writer, &module);
-	elf_file_close(elf);
+	/* What others see under that name may be another file, or none. */
+	if (elf && !process_maps_is_file(map, path))
+		module_files_keep(m->files, id, elf);
+	else
+		elf_file_close(elf);
 	return id;
 }
 
-struct line {
-	struct range range;
-	char *path;
-};
+/* The file that holds this address. A module's zeroed data, where 3.9 and 3.10 keep their runtime,
+ * has no name: it follows the part that has. */
+static const char *path_at(const struct process_maps *maps, uint64_t address)
+{
+	const char *before = "";
+
+	for (size_t i = 0; i < maps->count; i++) {
+		const struct process_map *map = &maps->at[i];
+
+		if (map->path[0] == '/')
+			before = map->path;
+		else if (!i || map->start != maps->at[i - 1].end)
+			before = "";
+		if (address >= map->start && address < map->end)
+			return before;
+	}
+	return "";
+}
 
 void module_map_refresh(struct module_map *m)
 {
+	struct process_maps maps;
+	const char *interpreter;
 	struct timespec t;
-	struct line *lines = NULL;
-	size_t count = 0, capacity = 0;
-	char path[64], *text = NULL, *interpreter = NULL, *before = NULL;
-	unsigned long long before_end = 0;
-	size_t text_size = 0;
+	struct range *ranges;
+	size_t count = 0;
+	struct err err;
 	uint64_t now;
-	FILE *f;
 
 	clock_gettime(CLOCK_MONOTONIC, &t);
 	now = (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
 	if (m->read_ns && now - m->read_ns < REFRESH_NS)
 		return;
 	m->read_ns = now;
-	snprintf(path, sizeof(path), "/proc/%d/maps", (int)m->pid);
-	f = fopen(path, "re");
-	if (!f)
+	if (process_maps_read(&maps, m->pid, &err) || !maps.count) {
+		process_maps_release(&maps);
 		return;
-	while (getline(&text, &text_size, f) > 0 && count < RANGES_MAX) {
-		unsigned long long start, end, offset;
-		char permissions[8];
-		int at = 0;
-
-		if (sscanf(text, "%llx-%llx %7s %llx %*s %*s %n", &start, &end, permissions,
-			   &offset, &at) < 4)
-			continue;
-		text[strcspn(text, "\n")] = '\0';
-		/* A module's zeroed data, where 3.9 and 3.10 keep their runtime, has no name: it
-		 * follows the part that has. */
-		if (at && text[at] == '/') {
-			free(before);
-			before = xstrdup(text + at);
-		} else if (start != before_end) {
-			free(before);
-			before = NULL;
-		}
-		before_end = end;
-		if (m->runtime >= start && m->runtime < end) {
-			free(interpreter);
-			interpreter = xstrdup(before ? before : "");
-		}
-		if (!strchr(permissions, 'x'))
-			continue;
-		lines = xgrow(lines, &capacity, count + 1, sizeof(*lines));
-		lines[count++] =
-			(struct line){{start, end, offset, 0, 0}, xstrdup(at ? text + at : "")};
 	}
-	fclose(f);
-	free(text);
-	free(before);
-
-	/* Mappings that did not change keep what is known of them. */
-	for (size_t i = 0; i < count; i++) {
-		struct range *range = &lines[i].range;
+	interpreter = path_at(&maps, m->runtime);
+	ranges = xcalloc(maps.count, sizeof(*ranges));
+	for (size_t i = 0; i < maps.count; i++) {
+		const struct process_map *map = &maps.at[i];
+		struct range *range = &ranges[count];
 		bool known = false;
 
+		if (!map->executable)
+			continue;
+		*range = (struct range){map->start, map->end, map->file_offset, 0, 0};
+		/* Mappings that did not change keep what is known of them. */
 		for (size_t k = 0; k < m->count && !known; k++) {
 			known = m->ranges[k].start == range->start &&
 				m->ranges[k].end == range->end &&
@@ -176,17 +165,14 @@ void module_map_refresh(struct module_map *m)
 				*range = m->ranges[k];
 		}
 		if (!known)
-			range->module = find_module(m, range, lines[i].path,
-						    interpreter ? interpreter : "", &range->bias);
-		free(lines[i].path);
+			range->module = find_module(m, &maps, map, interpreter, &range->bias);
+		count++;
 	}
-	m->ranges = xgrow(m->ranges, &m->capacity, count + 1, sizeof(*m->ranges));
-	for (size_t i = 0; i < count; i++)
-		m->ranges[i] = lines[i].range;
+	free(m->ranges);
+	m->ranges = ranges;
 	m->count = count;
 	m->last = 0;
-	free(lines);
-	free(interpreter);
+	process_maps_release(&maps);
 }
 
 static const struct range *find_range(struct module_map *m, uint64_t pc)

@@ -10,11 +10,13 @@
 #include <sys/types.h>
 
 #include "formats/trace_writer.h"
+#include "record/module_files.h"
 
 struct module_map;
 
-/* runtime is an address inside the interpreter's module. */
-struct module_map *module_map_new(struct trace_writer *writer, pid_t pid, uint64_t runtime);
+/* runtime is an address inside the interpreter's module; files is borrowed. */
+struct module_map *module_map_new(struct trace_writer *writer, struct module_files *files,
+				  pid_t pid, uint64_t runtime);
 void module_map_free(struct module_map *m);
 
 /* Reads the maps again, at most every 50 ms. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -35,10 +36,85 @@ pid_t process_parent(pid_t pid)
 	return at && strlen(at) > 4 ? (pid_t)strtol(at + 4, NULL, 10) : 0;
 }
 
+uint64_t process_rss_bytes(pid_t pid)
+{
+	unsigned long long pages = 0;
+	char path[64];
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/statm", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return 0;
+	if (fscanf(f, "%*u %llu", &pages) != 1)
+		pages = 0;
+	fclose(f);
+	return pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* As in linux/pidfd.h, which older systems lack: from Linux 6.15 on. */
+struct exit_info {
+	uint64_t mask;
+	uint64_t cgroup;
+	uint32_t ids[11];
+	int32_t exit_code;
+};
+_Static_assert(sizeof(struct exit_info) == 64, "exit_info is not what the kernel takes");
+#define EXIT_INFO_GET _IOWR(0xFF, 11, struct exit_info)
+#define EXIT_INFO_CODE (UINT64_C(1) << 3)
+
+/* As long as nobody has waited for it. 0 may also mean that we are not to know. */
+static int zombie_status(pid_t pid)
+{
+	char path[64], state = 0, *at;
+	char text[1024];
+	int status = 0;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	fd = open(path, O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return -1;
+	n = io_read_all(fd, text, sizeof(text) - 1);
+	close(fd);
+	text[n > 0 ? n : 0] = '\0';
+	at = strrchr(text, ')');
+	if (!at || sscanf(at + 1, " %c", &state) != 1 || state != 'Z')
+		return -1;
+	/* The last field. */
+	at = strrchr(text, ' ');
+	status = (int)strtol(at + 1, NULL, 10);
+	return status ? status : -1;
+}
+
+int process_status(pid_t pid, int pid_fd)
+{
+	struct exit_info info = {.mask = EXIT_INFO_CODE};
+	int status = zombie_status(pid);
+
+	if (status == -1 && pid_fd >= 0 && ioctl(pid_fd, EXIT_INFO_GET, &info) == 0 &&
+	    info.mask & EXIT_INFO_CODE)
+		status = info.exit_code;
+	return status;
+}
+
+/* arguments: the words, each ends in 0; there is one 0 more. */
+static void take_words(struct process_info *info, char *arguments, size_t size)
+{
+	size_t capacity = 0;
+
+	info->arguments = arguments;
+	for (char *at = arguments; at < arguments + size; at += strlen(at) + 1) {
+		info->command = xgrow(info->command, &capacity, info->command_count + 1,
+				      sizeof(*info->command));
+		info->command[info->command_count++] = (struct trace_text){at, strlen(at)};
+	}
+}
+
 static void read_command(struct process_info *info, pid_t pid)
 {
-	char path[64];
-	size_t capacity = 0;
+	char path[64], *arguments;
 	ssize_t n;
 	int fd;
 
@@ -46,17 +122,13 @@ static void read_command(struct process_info *info, pid_t pid)
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
 		return;
-	info->arguments = xmalloc(COMMAND_MAX + 1);
-	n = io_read_all(fd, info->arguments, COMMAND_MAX);
+	arguments = xmalloc(COMMAND_MAX + 1);
+	n = io_read_all(fd, arguments, COMMAND_MAX);
 	close(fd);
 	if (n < 0)
 		n = 0;
-	info->arguments[n] = '\0';
-	for (char *at = info->arguments; at < info->arguments + n; at += strlen(at) + 1) {
-		info->command = xgrow(info->command, &capacity, info->command_count + 1,
-				      sizeof(*info->command));
-		info->command[info->command_count++] = (struct trace_text){at, strlen(at)};
-	}
+	arguments[n] = '\0';
+	take_words(info, arguments, (size_t)n);
 }
 
 /* The interpreter's mapping (executable or libpython) lies in PREFIX/bin or PREFIX/lib. */
@@ -98,8 +170,70 @@ void process_info_read(struct process_info *info, pid_t pid, uint32_t python_hex
 	find_prefix(info, python_hex);
 }
 
+void process_info_complete(struct process_info *info, const char *words, size_t size,
+			   const char *program, uint32_t python_hex)
+{
+	char *arguments;
+
+	if (size) {
+		arguments = xmalloc(size + 1);
+		memcpy(arguments, words, size);
+		arguments[size] = '\0';
+		process_info_release(info);
+		info->command = NULL;
+		info->command_count = 0;
+		take_words(info, arguments, size);
+	}
+	if (*program) {
+		snprintf(info->executable, sizeof(info->executable), "%s", program);
+		find_prefix(info, python_hex);
+	}
+}
+
 void process_info_release(struct process_info *info)
 {
 	free(info->command);
 	free(info->arguments);
+}
+
+int process_identity_read(pid_t pid, struct process_identity *identity)
+{
+	char path[64], text[1024], state, *at;
+	size_t n;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
+	f = fopen(path, "re");
+	if (!f)
+		return -1;
+	n = fread(text, 1, sizeof(text) - 1, f);
+	fclose(f);
+	text[n] = '\0';
+	at = strrchr(text, ')');
+	memset(identity, 0, sizeof(*identity));
+	/* Fields 3, 22, 26, 28 and 48 of proc(5). */
+	if (!at ||
+	    sscanf(at + 1,
+		   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+		   "%llu %*s %*s %*s %llu %*s %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+		   "%*s %*s %*s %*s %*s %*s %*s %*s %llu",
+		   &state, &identity->start_time, &identity->code, &identity->stack,
+		   &identity->arguments) != 5)
+		return -1;
+	/* The code's address is 0 when the memory has been given back, shortly before it is a
+	 * zombie. */
+	return state == 'Z' || state == 'X' || identity->code == 0 ? -1 : 0;
+}
+
+int process_other_root(pid_t pid)
+{
+	struct stat ours, theirs;
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)pid);
+	if (stat("/proc/self/ns/mnt", &ours) || stat(path, &theirs) ||
+	    (ours.st_ino == theirs.st_ino && ours.st_dev == theirs.st_dev))
+		return -1;
+	snprintf(path, sizeof(path), "/proc/%d/root", (int)pid);
+	return open(path, O_PATH | O_DIRECTORY | O_CLOEXEC);
 }

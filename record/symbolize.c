@@ -62,14 +62,16 @@ static void add_symbol(struct trace_writer *writer, uint32_t module, uint64_t st
 	free(readable);
 }
 
-static void symbolize_module(struct trace_writer *writer, uint32_t id,
+static void symbolize_module(struct trace_writer *writer, struct module_files *files, uint32_t id,
 			     const struct trace_module *module)
 {
-	struct elf_file *elf = elf_file_open(module->path.data, NULL);
+	struct elf_file *elf = module_files_take(files, id);
 	struct map done = {0};
 	uint64_t loop_start = 0, loop_size = 0;
 	size_t pcs = trace_writer_pc_count(writer);
 
+	if (!elf)
+		elf = elf_file_open(module->path.data, NULL);
 	if (!elf)
 		return;
 	if (module->role == TRACE_MODULE_INTERPRETER) {
@@ -109,7 +111,7 @@ static void symbolize_module(struct trace_writer *writer, uint32_t id,
 	elf_file_close(elf);
 }
 
-void symbolize(struct trace_writer *writer)
+void symbolize(struct trace_writer *writer, struct module_files *files)
 {
 	size_t count = trace_writer_module_count(writer);
 
@@ -117,6 +119,6 @@ void symbolize(struct trace_writer *writer)
 		struct trace_module module = trace_writer_get_module(writer, (uint32_t)i);
 
 		if (module.path.size && module.path.data[0] == '/')
-			symbolize_module(writer, (uint32_t)i, &module);
+			symbolize_module(writer, files, (uint32_t)i, &module);
 	}
 }

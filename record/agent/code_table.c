@@ -10,6 +10,8 @@
  */
 #include "record/agent/agent.h"
 
+#include <sys/mman.h>
+
 #define TABLE_SIZE (1u << 16)
 #define TABLE_PROBES 32
 #define TABLE_FULL (TABLE_SIZE / 4 * 3)
@@ -50,10 +52,16 @@ void code_table_free(struct code_table *table)
 		agent_unmap(table, sizeof(*table));
 }
 
+void code_table_clear(struct code_table *table)
+{
+	if (table)
+		cpu_syscall(SYS_madvise, table, sizeof(*table), MADV_DONTNEED);
+}
+
 static int load(uint64_t address, void *to, size_t size)
 {
 	if (agent.guarded)
-		return capture_peek(address, to, size);
+		return agent_peek(address, to, size);
 	memcpy(to, (const void *)(uintptr_t)address, size);
 	return 0;
 }
@@ -65,7 +73,7 @@ static int view_code(uint64_t code, bool trusted, struct code_view *view)
 	const char *at = (const char *)(uintptr_t)code;
 
 	if (agent.guarded && !trusted) {
-		if (l->code_size > sizeof(copy) || capture_peek(code, copy, l->code_size))
+		if (l->code_size > sizeof(copy) || agent_peek(code, copy, l->code_size))
 			return -1;
 		at = copy;
 	}
@@ -316,4 +324,14 @@ int code_table_find(uint64_t code, uint64_t now_ns, unsigned slot_index, struct 
 		atomic_store_explicit(&table->busy, false, memory_order_release);
 	}
 	return 0;
+}
+
+void code_table_forget(uint64_t code)
+{
+	bool found;
+	struct table_slot *slot = probe(agent.codes, code, &found);
+
+	/* No fingerprint is 0, for all that matters: whoever meets the address defines it anew. */
+	if (slot && found)
+		__atomic_store_n(&slot->entry.print, 0, __ATOMIC_RELAXED);
 }

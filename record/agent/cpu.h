@@ -1,17 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * The only place where the agent knows the processor: raw system calls (no errno, no interposed
- * function), the interrupted program counter, and whether it stands right behind a system call.
+ * function), the interrupted program counter, whether it stands right behind a system call, and
+ * what the loader calls the places that it fills.
  */
 #ifndef SCPROF_CPU_H
 #define SCPROF_CPU_H
 
+#include <elf.h>
 #include <errno.h>
 #include <stdint.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 
 #if defined(__x86_64__)
+
+/* What the loader writes the address of a function to: a jump's slot, a pointer's, a datum. */
+#define CPU_RELOC_JUMP R_X86_64_JUMP_SLOT
+#define CPU_RELOC_DATA R_X86_64_GLOB_DAT
+#define CPU_RELOC_ABSOLUTE R_X86_64_64
 
 static inline long cpu_syscall6(long number, long a, long b, long c, long d, long e, long f)
 {
@@ -60,6 +67,10 @@ static inline int cpu_was_blocked(const ucontext_t *context)
 }
 
 #elif defined(__aarch64__)
+
+#define CPU_RELOC_JUMP R_AARCH64_JUMP_SLOT
+#define CPU_RELOC_DATA R_AARCH64_GLOB_DAT
+#define CPU_RELOC_ABSOLUTE R_AARCH64_ABS64
 
 static inline long cpu_syscall6(long number, long a, long b, long c, long d, long e, long f)
 {

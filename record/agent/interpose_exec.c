@@ -6,22 +6,25 @@
  * between fork and exec as well, so everything here lives on the stack.
  */
 #include "record/agent/agent.h"
+#include "record/agent/handover.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
 #include <sched.h>
 #include <spawn.h>
 #include <stdarg.h>
 #include <stdlib.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #define GATE_SPINS 20000
-#define ENVIRONMENT_MAX (1u << 16) /* entries; larger ones pass unchanged */
 
 extern char **environ;
+
+/* Not in every C library's headers. */
+int pidfd_spawn(int *pidfd, const char *path, const posix_spawn_file_actions_t *actions,
+		const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]);
+int pidfd_spawnp(int *pidfd, const char *file, const posix_spawn_file_actions_t *actions,
+		 const posix_spawnattr_t *attributes, char *const argv[], char *const envp[]);
 
 typedef int (*execve_fn)(const char *, char *const[], char *const[]);
 typedef int (*execveat_fn)(int, const char *, char *const[], char *const[], int);
@@ -37,16 +40,20 @@ static struct {
 	execveat_fn execveat; /* NULL before glibc 2.34 */
 	spawn_fn posix_spawn;
 	spawn_fn posix_spawnp;
+	spawn_fn pidfd_spawn; /* NULL before glibc 2.39, like the next */
+	spawn_fn pidfd_spawnp;
 } real;
 
 void interpose_exec_start(void)
 {
-	*(void **)&real.execve = dlsym(RTLD_NEXT, "execve");
-	*(void **)&real.execvpe = dlsym(RTLD_NEXT, "execvpe");
-	*(void **)&real.fexecve = dlsym(RTLD_NEXT, "fexecve");
-	*(void **)&real.execveat = dlsym(RTLD_NEXT, "execveat");
-	*(void **)&real.posix_spawn = dlsym(RTLD_NEXT, "posix_spawn");
-	*(void **)&real.posix_spawnp = dlsym(RTLD_NEXT, "posix_spawnp");
+	*(void **)&real.execve = agent_real("execve");
+	*(void **)&real.execvpe = agent_real("execvpe");
+	*(void **)&real.fexecve = agent_real("fexecve");
+	*(void **)&real.execveat = agent_real("execveat");
+	*(void **)&real.posix_spawn = agent_real("posix_spawn");
+	*(void **)&real.posix_spawnp = agent_real("posix_spawnp");
+	*(void **)&real.pidfd_spawn = agent_real("pidfd_spawn");
+	*(void **)&real.pidfd_spawnp = agent_real("pidfd_spawnp");
 }
 
 static void make_sure(void)
@@ -55,9 +62,9 @@ static void make_sure(void)
 		interpose_exec_start(); /* called before our constructor */
 }
 
-/* Closes the gate for good or until gate_open. Paired with target_signal in sampler.c; bounded,
+/* For good or until gate_open. Paired with target_signal in sampler.c; bounded,
  * because a recorder that was killed in the middle of a send never clears `sending`. */
-static void gate_close(void)
+void exec_gate_close(void)
 {
 	struct ring_header *ring = agent.ring;
 
@@ -81,85 +88,24 @@ static void gate_open(void)
 	atomic_store_explicit(&agent.ring->closing, 0, memory_order_seq_cst);
 }
 
-static bool starts_with(const char *text, const char *prefix)
-{
-	while (*prefix)
-		if (*text++ != *prefix++)
-			return false;
-	return true;
-}
-
-static bool contains(const char *text, const char *part)
-{
-	for (; *text; text++)
-		if (starts_with(text, part))
-			return true;
-	return false;
-}
-
-/* The new program's environment: what envp holds, with our two entries. `to` has room for all of
- * envp and three more, `preload` for the longest LD_PRELOAD entry (see environment_size). */
-static void fill_environment(char *const envp[], char **to, char *preload)
-{
-	const char *others = NULL;
-	size_t n = 0;
-
-	for (; envp && *envp; envp++) {
-		if (starts_with(*envp, RING_ENVIRONMENT "="))
-			continue;
-		if (starts_with(*envp, "LD_PRELOAD=")) {
-			others = *envp + 11;
-			continue;
-		}
-		to[n++] = *envp;
-	}
-	if (others && *others) {
-		size_t own = strlen(agent.preload);
-
-		if (contains(others, agent.agent_path)) {
-			memcpy(preload, "LD_PRELOAD=", 11);
-			memcpy(preload + 11, others, strlen(others) + 1);
-		} else {
-			memcpy(preload, agent.preload, own);
-			preload[own] = ':';
-			memcpy(preload + own + 1, others, strlen(others) + 1);
-		}
-		to[n++] = preload;
-	} else {
-		to[n++] = agent.preload;
-	}
-	to[n++] = agent.environment;
-	to[n] = NULL;
-}
-
-static size_t environment_size(char *const envp[], size_t *preload_size)
-{
-	size_t n = 0;
-
-	*preload_size = 1;
-	for (; envp && envp[n]; n++)
-		if (starts_with(envp[n], "LD_PRELOAD="))
-			*preload_size = strlen(envp[n]) + sizeof(agent.preload) + 2;
-	return n;
-}
-
 /* Declares `envp_out`, the environment to pass on, on the caller's stack. */
-#define NEW_ENVIRONMENT(envp_in, envp_out)                                               \
-	size_t preload_size_, count_ = environment_size(envp_in, &preload_size_);        \
-	bool recorded_ = agent.socket[0] && count_ < ENVIRONMENT_MAX;                    \
-	char **space_ = __builtin_alloca(recorded_ ? (count_ + 3) * sizeof(char *) : 1); \
-	char *preload_ = __builtin_alloca(recorded_ ? preload_size_ : 1);                \
-	char *const *envp_out = (envp_in);                                               \
-	if (recorded_) {                                                                 \
-		fill_environment(envp_in, space_, preload_);                             \
-		envp_out = space_;                                                       \
+#define NEW_ENVIRONMENT(child, preload, envp_in, envp_out)                                        \
+	size_t preload_size_, count_ = handover_size(envp_in, &preload_size_);                    \
+	bool ours_ = agent.socket[0] && count_ < HANDOVER_MAX;                                    \
+	char **space_ = __builtin_alloca(ours_ ? (count_ + 3) * sizeof(char *) : 1);              \
+	char *preload_ = __builtin_alloca(ours_ ? preload_size_ : 1);                             \
+	char *const *envp_out = (envp_in);                                                        \
+	if (ours_) {                                                                              \
+		handover_fill(envp_in, handover_wanted(child) && !preload_harms(preload), space_, \
+			      preload_);                                                          \
+		envp_out = space_;                                                                \
 	}
 
 static void before_exec(void)
 {
 	int saved_errno = errno;
 
-	gate_close();
+	exec_gate_close();
 	agent_end(true, false, 0);
 	errno = saved_errno;
 }
@@ -175,7 +121,8 @@ static int after_failed_exec(int ret)
 
 AGENT_EXPORT int execve(const char *path, char *const argv[], char *const envp[])
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(AT_FDCWD, path, false, false);
+	NEW_ENVIRONMENT(false, preload, envp, env)
 	make_sure();
 	before_exec();
 	return after_failed_exec(real.execve(path, argv, (char *const *)env));
@@ -183,7 +130,8 @@ AGENT_EXPORT int execve(const char *path, char *const argv[], char *const envp[]
 
 AGENT_EXPORT int execvpe(const char *file, char *const argv[], char *const envp[])
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(AT_FDCWD, file, true, false);
+	NEW_ENVIRONMENT(false, preload, envp, env)
 	make_sure();
 	before_exec();
 	return after_failed_exec(real.execvpe(file, argv, (char *const *)env));
@@ -201,7 +149,8 @@ AGENT_EXPORT int execvp(const char *file, char *const argv[])
 
 AGENT_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(fd, "", false, false);
+	NEW_ENVIRONMENT(false, preload, envp, env)
 	make_sure();
 	before_exec();
 	return after_failed_exec(real.fexecve(fd, argv, (char *const *)env));
@@ -210,7 +159,8 @@ AGENT_EXPORT int fexecve(int fd, char *const argv[], char *const envp[])
 AGENT_EXPORT int execveat(int dir, const char *path, char *const argv[], char *const envp[],
 			  int flags)
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(dir, path, false, false);
+	NEW_ENVIRONMENT(false, preload, envp, env)
 	make_sure();
 	if (!real.execveat) {
 		errno = ENOSYS;
@@ -263,7 +213,8 @@ AGENT_EXPORT int posix_spawn(pid_t *pid, const char *path,
 			     const posix_spawnattr_t *attributes, char *const argv[],
 			     char *const envp[])
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(AT_FDCWD, path, false, true);
+	NEW_ENVIRONMENT(true, preload, envp, env)
 	make_sure();
 	return real.posix_spawn(pid, path, actions, attributes, argv, (char *const *)env);
 }
@@ -273,72 +224,34 @@ AGENT_EXPORT int posix_spawnp(pid_t *pid, const char *file,
 			      const posix_spawnattr_t *attributes, char *const argv[],
 			      char *const envp[])
 {
-	NEW_ENVIRONMENT(envp, env)
+	enum preload preload = handover_check(AT_FDCWD, file, true, true);
+	NEW_ENVIRONMENT(true, preload, envp, env)
 	make_sure();
 	return real.posix_spawnp(pid, file, actions, attributes, argv, (char *const *)env);
 }
 
-/* libc's own system() starts the shell with a call that cannot be interposed, so it would get the
- * cleaned environment. The same thing with posix_spawn: SIGINT and SIGQUIT ignored and SIGCHLD
- * blocked while the shell runs (POSIX.1-2017, system). Counted, for calls in several threads. */
-static pthread_mutex_t system_lock = PTHREAD_MUTEX_INITIALIZER;
-static unsigned system_calls;
-static struct sigaction system_int, system_quit;
-
-AGENT_EXPORT int system(const char *command)
+AGENT_EXPORT int pidfd_spawn(int *pidfd, const char *path,
+			     const posix_spawn_file_actions_t *actions,
+			     const posix_spawnattr_t *attributes, char *const argv[],
+			     char *const envp[])
 {
-	char *argv[] = {(char *)(uintptr_t) "sh", (char *)(uintptr_t) "-c",
-			(char *)(uintptr_t)command, NULL};
-	struct sigaction ignore, old_int, old_quit;
-	sigset_t block, old_mask, defaults;
-	posix_spawnattr_t attributes;
-	int status = -1, ret;
-	pid_t pid;
+	enum preload preload = handover_check(AT_FDCWD, path, false, true);
+	NEW_ENVIRONMENT(true, preload, envp, env)
+	make_sure();
+	if (!real.pidfd_spawn)
+		return ENOSYS;
+	return real.pidfd_spawn(pidfd, path, actions, attributes, argv, (char *const *)env);
+}
 
-	if (!command)
-		return 1;
-	memset(&ignore, 0, sizeof(ignore));
-	ignore.sa_handler = SIG_IGN;
-	pthread_mutex_lock(&system_lock);
-	if (system_calls++ == 0) {
-		sigaction(SIGINT, &ignore, &system_int);
-		sigaction(SIGQUIT, &ignore, &system_quit);
-	}
-	old_int = system_int;
-	old_quit = system_quit;
-	sigemptyset(&block);
-	sigaddset(&block, SIGCHLD);
-	pthread_sigmask(SIG_BLOCK, &block, &old_mask);
-	pthread_mutex_unlock(&system_lock);
-
-	sigemptyset(&defaults);
-	if (old_int.sa_handler != SIG_IGN)
-		sigaddset(&defaults, SIGINT);
-	if (old_quit.sa_handler != SIG_IGN)
-		sigaddset(&defaults, SIGQUIT);
-	posix_spawnattr_init(&attributes);
-	posix_spawnattr_setsigmask(&attributes, &old_mask);
-	posix_spawnattr_setsigdefault(&attributes, &defaults);
-	posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETSIGDEF | POSIX_SPAWN_SETSIGMASK);
-	ret = posix_spawn(&pid, "/bin/sh", NULL, &attributes, argv, environ);
-	posix_spawnattr_destroy(&attributes);
-	if (ret == 0) {
-		while ((ret = waitpid(pid, &status, 0)) < 0 && errno == EINTR)
-			;
-		if (ret < 0)
-			status = -1;
-	} else {
-		status = 127 << 8;
-	}
-
-	ret = errno;
-	pthread_mutex_lock(&system_lock);
-	if (--system_calls == 0) {
-		sigaction(SIGINT, &system_int, NULL);
-		sigaction(SIGQUIT, &system_quit, NULL);
-	}
-	pthread_sigmask(SIG_SETMASK, &old_mask, NULL);
-	pthread_mutex_unlock(&system_lock);
-	errno = ret;
-	return status;
+AGENT_EXPORT int pidfd_spawnp(int *pidfd, const char *file,
+			      const posix_spawn_file_actions_t *actions,
+			      const posix_spawnattr_t *attributes, char *const argv[],
+			      char *const envp[])
+{
+	enum preload preload = handover_check(AT_FDCWD, file, true, true);
+	NEW_ENVIRONMENT(true, preload, envp, env)
+	make_sure();
+	if (!real.pidfd_spawnp)
+		return ENOSYS;
+	return real.pidfd_spawnp(pidfd, file, actions, attributes, argv, (char *const *)env);
 }

@@ -5,16 +5,19 @@
  * to a pipe, say) must still get that. So when it was our signal that cut a transfer short, and
  * nothing else, the rest follows here. Reads go on only where more is certain to come: regular
  * files and memory devices.
+ *
+ * The bytes that system calls carry are also counted here, and in interpose_copy_io.c.
  */
 #include "record/agent/agent.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <unistd.h>
+
+#include "record/agent/copy.h"
 
 #define PARTS_MAX 1024   /* IOV_MAX */
 #define MEMORY_DEVICES 1 /* major number: /dev/zero, /dev/urandom, ... */
@@ -32,12 +35,12 @@ static struct {
 
 void interpose_io_start(void)
 {
-	*(void **)&real.pwrite = dlsym(RTLD_NEXT, "pwrite");
-	*(void **)&real.writev = dlsym(RTLD_NEXT, "writev");
-	*(void **)&real.send = dlsym(RTLD_NEXT, "send");
-	*(void **)&real.read = dlsym(RTLD_NEXT, "read");
-	*(void **)&real.pread = dlsym(RTLD_NEXT, "pread");
-	*(void **)&real.write = dlsym(RTLD_NEXT, "write");
+	*(void **)&real.pwrite = agent_real("pwrite");
+	*(void **)&real.writev = agent_real("writev");
+	*(void **)&real.send = agent_real("send");
+	*(void **)&real.read = agent_real("read");
+	*(void **)&real.pread = agent_real("pread");
+	*(void **)&real.write = agent_real("write");
 }
 
 static inline void make_sure(void)
@@ -69,8 +72,8 @@ struct transfer {
 typedef ssize_t (*step_fn)(const struct transfer *t, size_t done);
 
 /* Takes steps until all is done or something other than our signal stopped it. */
-static inline __attribute__((always_inline)) ssize_t transfer(const struct transfer *t,
-							      step_fn step, bool reading)
+static inline __attribute__((always_inline)) ssize_t take_steps(const struct transfer *t,
+								step_fn step, bool reading)
 {
 	size_t done = 0;
 
@@ -86,6 +89,16 @@ static inline __attribute__((always_inline)) ssize_t transfer(const struct trans
 		if (done >= t->size || !agent_cut_in || (reading && !always_has_more(t->fd)))
 			return (ssize_t)done;
 	}
+}
+
+static inline __attribute__((always_inline)) ssize_t transfer(const struct transfer *t,
+							      step_fn step, bool reading)
+{
+	ssize_t n = take_steps(t, step, reading);
+
+	if (n > 0)
+		copy_note((size_t)n, reading ? TRACE_COPY_READ : TRACE_COPY_WRITE);
+	return n;
 }
 
 static inline ssize_t step_write(const struct transfer *t, size_t done)
@@ -117,6 +130,7 @@ AGENT_EXPORT ssize_t write(int fd, const void *data, size_t size)
 {
 	const struct transfer t = {fd, (char *)(uintptr_t)data, size, 0, 0};
 
+	agent_watch_end(); /* what was left in stdout's buffer is written then */
 	return transfer(&t, step_write, false);
 }
 
@@ -166,6 +180,8 @@ AGENT_EXPORT ssize_t writev(int fd, const struct iovec *parts, int count)
 	make_sure();
 	agent_cut_in = 0;
 	n = real.writev(fd, parts, count);
+	if (n > 0)
+		copy_note((size_t)n, TRACE_COPY_WRITE);
 	if (n <= 0 || !agent_cut_in || count > PARTS_MAX)
 		return n;
 	for (int i = 0; i < count; i++)

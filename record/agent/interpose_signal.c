@@ -5,7 +5,6 @@
  */
 #include "record/agent/agent.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <unistd.h>
@@ -21,8 +20,8 @@ static _Atomic bool installed;
 
 static void look_up(void)
 {
-	*(void **)&real_sigaction = dlsym(RTLD_NEXT, "sigaction");
-	*(void **)&real_signal = dlsym(RTLD_NEXT, "signal");
+	*(void **)&real_sigaction = agent_real("sigaction");
+	*(void **)&real_signal = agent_real("signal");
 }
 
 int signal_install(int signo)
@@ -41,10 +40,26 @@ int signal_install(int signo)
 	return 0;
 }
 
+void signal_uninstall(void)
+{
+	struct sigaction ignore;
+
+	if (!atomic_exchange_explicit(&installed, false, memory_order_acq_rel))
+		return;
+	/* The kernel drops what is pending for a signal that is ignored, also where it is blocked:
+	 * by default it would end the process. */
+	memset(&ignore, 0, sizeof(ignore));
+	ignore.sa_handler = SIG_IGN;
+	real_sigaction(agent.signal, &ignore, NULL);
+	real_sigaction(agent.signal, &program_action, NULL);
+}
+
 AGENT_EXPORT int sigaction(int signo, const struct sigaction *action, struct sigaction *old)
 {
 	if (!real_sigaction)
 		look_up();
+	/* The first thing that an interpreter does when it takes itself down. */
+	agent_watch_end();
 	if (signo != agent.signal || !atomic_load_explicit(&installed, memory_order_acquire))
 		return real_sigaction(signo, action, old);
 	if (old)

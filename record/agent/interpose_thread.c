@@ -5,7 +5,6 @@
  */
 #include "record/agent/agent.h"
 
-#include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -25,19 +24,19 @@ static exit_fn real_exit_now_c;
 
 void interpose_start(void)
 {
-	*(void **)&real_pthread_create = dlsym(RTLD_NEXT, "pthread_create");
-	*(void **)&real_condattr_setclock = dlsym(RTLD_NEXT, "pthread_condattr_setclock");
-	*(void **)&real_exit_now = dlsym(RTLD_NEXT, "_exit");
-	*(void **)&real_exit_now_c = dlsym(RTLD_NEXT, "_Exit");
+	*(void **)&real_pthread_create = agent_real("pthread_create");
+	*(void **)&real_condattr_setclock = agent_real("pthread_condattr_setclock");
+	*(void **)&real_exit_now = agent_real("_exit");
+	*(void **)&real_exit_now_c = agent_real("_Exit");
 	interpose_exec_start();
 	interpose_io_start();
+	interpose_wait_start();
 }
 
 /* What a new thread needs to know; lives at the start of its signal stack. */
 struct thread_start {
 	void *(*function)(void *);
 	void *arg;
-	int slot;
 };
 _Static_assert(sizeof(struct thread_start) <= START_SIZE, "thread_start is too large");
 
@@ -47,8 +46,11 @@ static void thread_over(void *arg)
 	stack_t none = {.ss_flags = SS_DISABLE}, stack;
 	int saved_errno = errno;
 
-	if (start->slot >= 0 && agent.ring && agent_is_home())
-		agent_release_slot(start->slot);
+	if (atomic_load_explicit(&agent.live, memory_order_acquire) && agent_is_home()) {
+		if (agent.heap)
+			agent.heap->thread_end();
+		agent_release_slot();
+	}
 	if (sigaltstack(NULL, &stack) == 0 && stack.ss_sp == (char *)arg + START_SIZE)
 		sigaltstack(&none, NULL);
 	agent_unmap(start, AGENT_SIGNAL_STACK);
@@ -63,7 +65,8 @@ static void *thread_main(void *arg)
 	void *ret;
 
 	sigaltstack(&stack, NULL);
-	start->slot = agent_claim_slot(false);
+	if (atomic_load_explicit(&agent.live, memory_order_acquire))
+		agent_claim_slot(false);
 	pthread_cleanup_push(thread_over, start);
 	ret = start->function(start->arg);
 	pthread_cleanup_pop(1);
@@ -85,7 +88,6 @@ AGENT_EXPORT int pthread_create(pthread_t *thread, const pthread_attr_t *attribu
 		return real_pthread_create(thread, attributes, function, arg);
 	start->function = function;
 	start->arg = arg;
-	start->slot = -1;
 	ret = real_pthread_create(thread, attributes, thread_main, start);
 	if (ret)
 		agent_unmap(start, AGENT_SIGNAL_STACK);

@@ -23,10 +23,8 @@ struct ring_record *ring_reserve(size_t size)
 		at = head & (RING_DATA_SIZE - 1);
 		to_end = RING_DATA_SIZE - at;
 		need = size > to_end ? to_end + size : size;
-		if (head + need - tail > RING_DATA_SIZE) {
-			atomic_fetch_add_explicit(&ring->lost, 1, memory_order_relaxed);
+		if (head + need - tail > RING_DATA_SIZE)
 			return NULL;
-		}
 	} while (!atomic_compare_exchange_weak_explicit(
 		&ring->head, &head, head + need, memory_order_relaxed, memory_order_relaxed));
 
@@ -38,6 +36,7 @@ struct ring_record *ring_reserve(size_t size)
 	record = (struct ring_record *)(agent.data + at);
 	/* Lets the reader step over this record when the process dies before it is committed. */
 	atomic_store_explicit(&record->size, (uint32_t)size | RING_RESERVED, memory_order_relaxed);
+	agent_self.reserved = record;
 	return record;
 }
 
@@ -48,4 +47,16 @@ void ring_commit(struct ring_record *record, size_t size, unsigned type, unsigne
 	record->slot = (uint16_t)slot;
 	/* Paired with ring_next in drain_ring.c. */
 	atomic_store_explicit(&record->size, (uint32_t)size, memory_order_release);
+	agent_self.reserved = NULL;
+}
+
+void ring_give_up(void)
+{
+	struct ring_record *record = agent_self.reserved;
+
+	if (record)
+		ring_commit(record,
+			    atomic_load_explicit(&record->size, memory_order_relaxed) &
+				    ~RING_RESERVED,
+			    RING_PAD, 0);
 }

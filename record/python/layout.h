@@ -63,6 +63,7 @@ struct py_layout {
 	uint32_t frame_instr; /* <= 3.10: int f_lasti; else a pointer into the bytecode */
 	uint32_t frame_owner; /* 3.11 on: char */
 	uint32_t frame_tlbc_index;
+	uint32_t frame_locals; /* array of local variables, of cells from 3.11 on too */
 	uint8_t owner_generator;
 	uint8_t owner_shim; /* owner >= this: a shim frame; 255: this version has none */
 
@@ -78,7 +79,11 @@ struct py_layout {
 	uint32_t code_first_traceable;
 	uint32_t code_version; /* 3.12 on: u32 unique per code object */
 	uint32_t code_tlbc;
-	uint32_t code_size; /* enough bytes to read all of the fields above */
+	uint32_t code_local_names; /* tuple */
+	uint32_t code_local_kinds; /* 3.11 on: bytes, one per name */
+	uint32_t code_cell_names;  /* <= 3.10: tuple; these and the next follow the locals */
+	uint32_t code_free_names;  /* <= 3.10: tuple */
+	uint32_t code_size;        /* enough bytes to read all of the fields above */
 
 	/* objects */
 	uint32_t object_type;
@@ -103,6 +108,7 @@ struct py_layout {
 	uint32_t long_tag; /* ob_size (<= 3.11) or lv_tag */
 	uint32_t long_digit;
 	uint32_t gen_frame;
+	uint32_t tuple_items;
 };
 
 /* Looks up the layout of PY_VERSION_HEX hex. debug_offsets is the first debug_size bytes of the

@@ -55,6 +55,7 @@ static const struct py_layout layout_3_9 = {
 	.frame_instr = 104,
 	.frame_owner = PY_NO_OFFSET,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 360,
 	.owner_generator = 255,
 	.owner_shim = 255,
 	.code_first_line = 40,
@@ -68,6 +69,10 @@ static const struct py_layout layout_3_9 = {
 	.code_first_traceable = PY_NO_OFFSET,
 	.code_version = PY_NO_OFFSET,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 72,
+	.code_local_kinds = PY_NO_OFFSET,
+	.code_cell_names = 88,
+	.code_free_names = 80,
 	.code_size = 128,
 	OBJECTS(16),
 	.str_ascii_data = 48,
@@ -77,6 +82,7 @@ static const struct py_layout layout_3_9 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 864,
 	.gen_frame = 16,
+	.tuple_items = 24,
 };
 
 static const struct py_layout layout_3_10 = {
@@ -114,6 +120,7 @@ static const struct py_layout layout_3_10 = {
 	.frame_instr = 96,
 	.frame_owner = PY_NO_OFFSET,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 352,
 	.owner_generator = 255,
 	.owner_shim = 255,
 	.code_first_line = 40,
@@ -127,6 +134,10 @@ static const struct py_layout layout_3_10 = {
 	.code_first_traceable = PY_NO_OFFSET,
 	.code_version = PY_NO_OFFSET,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 72,
+	.code_local_kinds = PY_NO_OFFSET,
+	.code_cell_names = 88,
+	.code_free_names = 80,
 	.code_size = 128,
 	OBJECTS(16),
 	.str_ascii_data = 48,
@@ -136,6 +147,7 @@ static const struct py_layout layout_3_10 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 872,
 	.gen_frame = 16,
+	.tuple_items = 24,
 };
 
 static const struct py_layout layout_3_11 = {
@@ -173,6 +185,7 @@ static const struct py_layout layout_3_11 = {
 	.frame_instr = 56,
 	.frame_owner = 69,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 72,
 	.owner_generator = 1,
 	.owner_shim = 255,
 	.code_first_line = 72,
@@ -186,6 +199,10 @@ static const struct py_layout layout_3_11 = {
 	.code_first_traceable = 168,
 	.code_version = PY_NO_OFFSET,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 96,
+	.code_local_kinds = 104,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 184,
 	OBJECTS(16),
 	.str_ascii_data = 48,
@@ -195,6 +212,7 @@ static const struct py_layout layout_3_11 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 872,
 	.gen_frame = 80,
+	.tuple_items = 24,
 };
 
 static const struct py_layout layout_3_12 = {
@@ -232,6 +250,7 @@ static const struct py_layout layout_3_12 = {
 	.frame_instr = 56,
 	.frame_owner = 70,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 72,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 68,
@@ -245,6 +264,10 @@ static const struct py_layout layout_3_12 = {
 	.code_first_traceable = 176,
 	.code_version = 92,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 96,
+	.code_local_kinds = 104,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 192,
 	OBJECTS(16),
 	.str_ascii_data = 40,
@@ -254,6 +277,7 @@ static const struct py_layout layout_3_12 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 880,
 	.gen_frame = 72,
+	.tuple_items = 24,
 };
 
 static const struct py_layout layout_3_13 = {
@@ -291,6 +315,7 @@ static const struct py_layout layout_3_13 = {
 	.frame_instr = 56,
 	.frame_owner = 70,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 72,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 68,
@@ -304,6 +329,10 @@ static const struct py_layout layout_3_13 = {
 	.code_first_traceable = 184,
 	.code_version = 92,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 96,
+	.code_local_kinds = 104,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 200,
 	OBJECTS(16),
 	.str_ascii_data = 40,
@@ -313,6 +342,7 @@ static const struct py_layout layout_3_13 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 880,
 	.gen_frame = 72,
+	.tuple_items = 24,
 };
 
 static const struct py_layout layout_3_13t = {
@@ -350,6 +380,7 @@ static const struct py_layout layout_3_13t = {
 	.frame_instr = 56,
 	.frame_owner = 70,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 72,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 84,
@@ -363,6 +394,10 @@ static const struct py_layout layout_3_13t = {
 	.code_first_traceable = 200,
 	.code_version = 108,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 112,
+	.code_local_kinds = 120,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 216,
 	OBJECTS(32),
 	.str_ascii_data = 56,
@@ -372,6 +407,7 @@ static const struct py_layout layout_3_13t = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 896,
 	.gen_frame = 88,
+	.tuple_items = 40,
 };
 
 static const struct py_layout layout_3_14 = {
@@ -409,6 +445,7 @@ static const struct py_layout layout_3_14 = {
 	.frame_instr = 56,
 	.frame_owner = 74,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 80,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 68,
@@ -422,6 +459,10 @@ static const struct py_layout layout_3_14 = {
 	.code_first_traceable = 192,
 	.code_version = 92,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 96,
+	.code_local_kinds = 104,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 208,
 	OBJECTS(16),
 	.str_ascii_data = 40,
@@ -431,6 +472,7 @@ static const struct py_layout layout_3_14 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 880,
 	.gen_frame = 72,
+	.tuple_items = 32,
 };
 
 static const struct py_layout layout_3_14t = {
@@ -468,6 +510,7 @@ static const struct py_layout layout_3_14t = {
 	.frame_instr = 56,
 	.frame_owner = 78,
 	.frame_tlbc_index = 72,
+	.frame_locals = 80,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 84,
@@ -481,6 +524,10 @@ static const struct py_layout layout_3_14t = {
 	.code_first_traceable = 208,
 	.code_version = 108,
 	.code_tlbc = 224,
+	.code_local_names = 112,
+	.code_local_kinds = 120,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 232,
 	OBJECTS(32),
 	.str_ascii_data = 56,
@@ -490,6 +537,7 @@ static const struct py_layout layout_3_14t = {
 	.str_ascii_bit = 12,
 	.heaptype_cached_keys = 896,
 	.gen_frame = 88,
+	.tuple_items = 48,
 };
 
 static const struct py_layout layout_3_15 = {
@@ -527,6 +575,7 @@ static const struct py_layout layout_3_15 = {
 	.frame_instr = 56,
 	.frame_owner = 74,
 	.frame_tlbc_index = PY_NO_OFFSET,
+	.frame_locals = 80,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 68,
@@ -540,6 +589,10 @@ static const struct py_layout layout_3_15 = {
 	.code_first_traceable = 192,
 	.code_version = 92,
 	.code_tlbc = PY_NO_OFFSET,
+	.code_local_names = 96,
+	.code_local_kinds = 104,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 208,
 	OBJECTS(16),
 	.str_ascii_data = 40,
@@ -549,6 +602,7 @@ static const struct py_layout layout_3_15 = {
 	.str_ascii_bit = 6,
 	.heaptype_cached_keys = 888,
 	.gen_frame = 72,
+	.tuple_items = 32,
 };
 
 static const struct py_layout layout_3_15t = {
@@ -586,6 +640,7 @@ static const struct py_layout layout_3_15t = {
 	.frame_instr = 56,
 	.frame_owner = 78,
 	.frame_tlbc_index = 72,
+	.frame_locals = 80,
 	.owner_generator = 1,
 	.owner_shim = 3,
 	.code_first_line = 84,
@@ -599,6 +654,10 @@ static const struct py_layout layout_3_15t = {
 	.code_first_traceable = 208,
 	.code_version = 108,
 	.code_tlbc = 224,
+	.code_local_names = 112,
+	.code_local_kinds = 120,
+	.code_cell_names = PY_NO_OFFSET,
+	.code_free_names = PY_NO_OFFSET,
 	.code_size = 232,
 	OBJECTS(32),
 	.str_ascii_data = 56,
@@ -608,6 +667,7 @@ static const struct py_layout layout_3_15t = {
 	.str_ascii_bit = 12,
 	.heaptype_cached_keys = 904,
 	.gen_frame = 88,
+	.tuple_items = 48,
 };
 
 static const struct py_layout *const layouts[] = {
