@@ -43,6 +43,8 @@ need protobuf-c-compiler command -v "${PROTOC_C:-protoc-c}"
 need libzstd-dev pkg-config --exists libzstd
 need libprotobuf-c-dev pkg-config --exists libprotobuf-c
 need libcjson-dev pkg-config --exists libcjson
+need zlib1g-dev pkg-config --exists zlib
+need libncurses-dev pkg-config --exists ncursesw
 need gnuplot-nox command -v gnuplot
 need python3 command -v python3
 
@@ -54,6 +56,7 @@ if [ "$task" != build ]; then
 	need python3-minimal test -x /usr/bin/python3
 	need python3-numpy installed python3-numpy
 	need python3-greenlet installed python3-greenlet
+	need python3-pytest-xdist installed python3-pytest-xdist
 	need python3-pip python3 -m pip --version
 	need procps command -v ps
 	need git command -v git

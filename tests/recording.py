@@ -36,6 +36,8 @@ class Tools:
         self.recorder = os.path.join(build, "scprof-record")
         self.analyzer = os.path.join(build, "scprof-analyze")
         self.converter = os.path.join(build, "scprof-convert")
+        # With all that can be left out: the functions that copy.
+        self.copy_agent = os.path.join(build, "libscprof-agent-memory-copies.so")
         self.started = []
 
     def start(self, options, command, **popen):

@@ -38,6 +38,7 @@ def python_with_pytest(build):
 def suites(options):
     build = options.build
     pytest = [python_with_pytest(build), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
+              "--durations=15",
               "--build", build]
     pytest += ["--slow"] if options.slow else []
     pytest += ["--sanitized"] if options.sanitized else []

@@ -3,10 +3,11 @@
  * Writes a trace of a given number of samples with the production writer, for measuring the
  * readers:
  *
- *     make_big_trace SAMPLES OUT.trace
+ *     make_big_trace SAMPLES OUT.trace [HEAP_EVENTS]
  *
  * It looks like the trace of a server: 16 threads, 2000 functions in 100 files, stacks of 5 to 40
  * frames that walk at random through a call tree of some 20,000 nodes, a tenth of the time waiting.
+ * Heap events, as in a full recording, are those of heap_mix.h, evenly between the samples.
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -15,6 +16,7 @@
 #include <unistd.h>
 
 #include "formats/trace_writer.h"
+#include "tests/bench/heap_mix.h"
 
 enum {
 	THREADS = 16,
@@ -24,6 +26,8 @@ enum {
 	PATHS = 4000,
 	MAX_DEPTH = 40,
 	FLUSH_EVERY = 20000,
+	FLUSH_PENDING = 1000000,
+	SAMPLE_NS = 40000, /* at least between two samples */
 };
 
 static uint64_t state = 88172645463325252ull;
@@ -87,18 +91,33 @@ static void make_paths(struct trace_writer *w, const uint32_t *codes, uint32_t *
 	}
 }
 
-static int write_events(struct trace_writer *w, uint64_t samples, const uint32_t *leaves,
-			const uint32_t *pcs, struct err *err)
+/* The heap events of the time up to a sample. */
+static void write_heap(struct trace_writer *w, struct heap_mix *mix, uint64_t count, uint64_t now)
 {
+	for (uint64_t i = 0; i < count; i++) {
+		struct trace_heap event = heap_mix_next(mix);
+
+		event.time_ns = now - SAMPLE_NS + i * SAMPLE_NS / count;
+		trace_writer_heap(w, 0, &event);
+	}
+}
+
+static int write_events(struct trace_writer *w, uint64_t samples, uint64_t heap_events,
+			const uint32_t *leaves, const uint32_t *pcs, struct err *err)
+{
+	static struct heap_mix mix;
 	uint64_t last[THREADS] = {0};
 	uint32_t place[THREADS] = {0};
 	uint64_t now = 0;
 
+	heap_mix_init(&mix, leaves, PATHS, THREADS);
 	for (uint64_t i = 0; i < samples; i++) {
 		uint32_t thread = dice(THREADS);
 		struct trace_sample sample = {.thread = thread, .pc = pcs[dice(64)]};
 
-		now += 40000 + dice(45000);
+		now += SAMPLE_NS + dice(45000);
+		write_heap(w, &mix, heap_events * (i + 1) / samples - heap_events * i / samples,
+			   now);
 		if (dice(3) == 0)
 			place[thread] = dice(PATHS);
 		if (dice(10) == 0) {
@@ -119,7 +138,9 @@ static int write_events(struct trace_writer *w, uint64_t samples, const uint32_t
 		sample.flags = dice(4) ? TRACE_SAMPLE_GIL : TRACE_SAMPLE_GIL | TRACE_SAMPLE_CALL_C;
 		last[thread] = now;
 		trace_writer_sample(w, 0, &sample);
-		if (i % FLUSH_EVERY == FLUSH_EVERY - 1 && trace_writer_flush(w, err))
+		if ((i % FLUSH_EVERY == FLUSH_EVERY - 1 ||
+		     trace_writer_pending(w) >= FLUSH_PENDING) &&
+		    trace_writer_flush(w, err))
 			return -1;
 	}
 	struct trace_process_end end = {.time_ns = now, .how = TRACE_END_EXIT};
@@ -157,13 +178,16 @@ int main(int argc, char **argv)
 					   .role = TRACE_MODULE_INTERPRETER};
 	struct err err = {0};
 	struct trace_writer *w;
+	uint64_t heap_events;
 	uint32_t module;
 	int fd;
 
-	if (argc != 3 || strtoull(argv[1], NULL, 10) == 0) {
-		fprintf(stderr, "usage: make_big_trace SAMPLES OUT.trace\n");
+	if (argc < 3 || argc > 4 || strtoull(argv[1], NULL, 10) == 0) {
+		fprintf(stderr, "usage: make_big_trace SAMPLES OUT.trace [HEAP_EVENTS]\n");
 		return 2;
 	}
+	heap_events = argc > 3 ? strtoull(argv[3], NULL, 10) : 0;
+	header.memory_rate = heap_events > 0;
 	fd = open(argv[2], O_CREAT | O_TRUNC | O_WRONLY | O_CLOEXEC, 0600);
 	if (fd < 0) {
 		perror(argv[2]);
@@ -190,7 +214,7 @@ int main(int argc, char **argv)
 	module = trace_writer_module(w, &interpreter);
 	for (size_t i = 0; i < 64; i++)
 		pcs[i] = trace_writer_pc(w, module, 0x1000 + 64 * i);
-	if (write_events(w, strtoull(argv[1], NULL, 10), leaves, pcs, &err)) {
+	if (write_events(w, strtoull(argv[1], NULL, 10), heap_events, leaves, pcs, &err)) {
 		fprintf(stderr, "make_big_trace: %s\n", err.text);
 		trace_writer_free(w);
 		return 1;

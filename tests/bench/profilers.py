@@ -157,7 +157,7 @@ class Tachyon:
         return Reading(samples, lines)
 
 
-def prepare(python, build, peers):
+def prepare(python, build, peers, packages=PEERS):
     """A private environment of an interpreter with what can be installed; returns its python."""
     found = [one for one in interpreters.find() if not one.free_threaded]
     if not python:
@@ -173,7 +173,7 @@ def prepare(python, build, peers):
         if made.returncode:
             print("no private environment (%s): no peers\n" % made.stdout.strip()[:100])
             return python
-    for package in ["numpy"] + (PEERS if peers else []):
+    for package in ["numpy"] + (packages if peers else []):
         name = re.split("[<=]", package)[0]
         if subprocess.run([private, "-m", "pip", "show", "-q", name],
                           capture_output=True).returncode == 0:

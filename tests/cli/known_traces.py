@@ -4,10 +4,12 @@
 The writer is compiled here, without the build's flags, so that any build can be tested with it.
 """
 
+import atexit
 import functools
 import glob
 import os
 import shlex
+import shutil
 import subprocess
 import tempfile
 
@@ -17,6 +19,7 @@ ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)
 @functools.lru_cache(maxsize=None)
 def _maker(build):
     folder = tempfile.mkdtemp(prefix="scprof-make-trace-")
+    atexit.register(shutil.rmtree, folder, True)
     program = os.path.join(folder, "make_trace")
     sources = (glob.glob(os.path.join(ROOT, "formats", "*.c")) +
                glob.glob(os.path.join(ROOT, "formats", "base", "*.c")) +

@@ -29,7 +29,10 @@ def installed(tools, tmp_path_factory, pytestconfig):
 
 def test_everything_is_installed(installed):
     for name in ("bin/scprof-record", "bin/scprof-analyze", "bin/scprof-convert",
-                 "lib/scprof/libscprof-agent.so", "share/man/man1/scprof-record.1",
+                 "lib/scprof/libscprof-agent.so", "lib/scprof/libscprof-agent-memory.so",
+                 "lib/scprof/libscprof-agent-copies.so",
+                 "lib/scprof/libscprof-agent-memory-copies.so", "lib/scprof/scprof.py",
+                 "share/man/man1/scprof-record.1",
                  "share/man/man1/scprof-analyze.1", "share/man/man1/scprof-convert.1",
                  "share/man/man5/scprof-trace.5"):
         assert (installed / name).is_file(), name
@@ -50,15 +53,15 @@ def test_installed_tools_work(installed, python, tmp_path):
 
 
 def test_missing_agent_is_said(installed, python, tmp_path):
-    agent = installed / "lib/scprof/libscprof-agent.so"
-    hidden = agent.with_name("hidden")
-    agent.rename(hidden)
+    agents = installed / "lib/scprof"
+    hidden = agents.with_name("hidden")
+    agents.rename(hidden)
     try:
         done = Tools(str(installed / "bin")).record(tmp_path / "t.trace", [python.path, "-c", ""])
     finally:
-        hidden.rename(agent)
+        hidden.rename(agents)
     assert done.returncode == 1
-    assert "libscprof-agent.so" in done.stderr
+    assert "cannot find libscprof-agent" in done.stderr
 
 
 def test_uninstall(installed, tools):

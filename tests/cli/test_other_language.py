@@ -9,6 +9,7 @@ import sys
 
 import pytest
 
+import known_traces
 from recording import ROOT
 
 MS = 1000000
@@ -16,7 +17,7 @@ MS = 1000000
 
 @pytest.fixture(scope="module")
 def reader(tools, tmp_path_factory):
-    """A function that runs tests/read_trace.py on a trace."""
+    """A function that runs tests/read_trace.py, or another script there, on a trace."""
     if not shutil.which("zstd"):
         pytest.skip("the zstd tool is not installed")
     python, protoc = protobuf_tools(tools.build)
@@ -26,8 +27,8 @@ def reader(tools, tmp_path_factory):
                           text=True)
     assert done.returncode == 0, done.stderr
 
-    def read(trace):
-        done = subprocess.run([python, os.path.join(ROOT, "tests", "read_trace.py"), trace],
+    def read(trace, script="read_trace.py"):
+        done = subprocess.run([python, os.path.join(ROOT, "tests", script), trace],
                               env=dict(os.environ, PYTHONPATH=str(folder)), capture_output=True,
                               text=True)
         assert done.returncode == 0, done.stderr
@@ -59,6 +60,54 @@ def test_the_golden_trace_is_read_by_another_language(reader):
     assert profile["samples"] == 203
     assert sum(profile["functions"].values()) == 199 * MS + MS // 2 + 3 * MS
     assert profile["functions"]["(no stack)"] == MS
+
+
+def test_the_golden_memory_events_are_read_by_another_language(reader):
+    """The figures are those of tests/unit/fixture_memory.c."""
+    trace = os.path.join(ROOT, "tests", "golden", "v1-memory.trace")
+    memory = reader(trace, "read_memory.py")
+    assert (memory["memory_rate"], memory["copy_rate"]) == (512 << 10, 2 << 20)
+    first = [event for event in memory["heap"] if event["process"] == 0]
+    assert [event["op"][0] for event in first] == list("aaafaaaarrfaafafff")
+    assert [event["block"] for event in first] == [0, 1, 2, 2, 3, 4, 5, 6, 3, 3, 3, 7, 8, 1, 9, 9,
+                                                   8, 0]
+    assert [event["kind"] for event in first[4:8]] == ["anonymous", "file", "reserved", "arena"]
+    assert first[4] == {"op": "alloc", "process": 0, "thread": None, "time_ns": 2 * MS, "block": 3,
+                        "size": 1 << 30, "kind": "anonymous", "flags": 1, "stack": ["grow"] * 3}
+    second = [event for event in memory["heap"] if event["process"] == 1]
+    assert len(second) == 1200
+    for number, event in enumerate(second):
+        turn = number // 4
+        assert event["block"] == [2 * turn, 2 * turn + 1, 2 * turn + 1,
+                                  turn // 2 * 2][number % 4]
+        if event["op"] == "alloc":
+            assert event["size"] == [1000, 50 + turn % 9][number % 2]
+    assert [copy["size"] for copy in memory["copies"]] == [100, 3 << 30, 65536, 0]
+    assert [row["rss_bytes"] for row in memory["footprints"]] == [10000384, 20000768, 9998336]
+    assert [row["pss_bytes"] for row in memory["footprints"]] == [0, 18000000, 0]
+    assert [mark["kind"] for mark in memory["marks"]] == ["start", "label", "stop", "finalize"]
+
+
+def test_memory_sums_are_read_by_another_language(reader, tools, tmp_path):
+    """The figures are those of make_memory in tests/unit/make_trace.c."""
+    trace = known_traces.make(tools, "memory", tmp_path / "memory.trace", 3)
+    memory = reader(trace, "read_memory.py")
+    live, allocated, sizes = {}, 0, {}
+    for event in memory["heap"]:
+        if event["op"] == "alloc":
+            live[event["block"]] = event["kind"]
+            sizes[event["block"]] = event["size"]
+            allocated += event["size"] if event["kind"] in ("native", "python") else 0
+        elif event["op"] == "free":
+            del live[event["block"]]
+        else:
+            sizes[event["block"]] = event["size"]
+    assert allocated == 300 * (1000 + 65536 + 40 * 56)
+    assert sorted(live.values()) == ["arena"] + ["python"] * 300 + ["reserved"]
+    assert sizes[2] == 768 << 10
+    assert sum(copy["size"] for copy in memory["copies"]) == 10 * (1 << 20) // 300 * 300
+    assert {tuple(event["stack"]) for event in memory["heap"] if event["op"] == "alloc"} == {
+        ("main",), ("load", "main"), ("parse", "load", "main")}
 
 
 def test_a_fresh_recording_is_read_by_another_language(reader, tools, python, tmp_path):

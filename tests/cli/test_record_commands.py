@@ -8,7 +8,12 @@ import subprocess
 
 import pytest
 
-SPIN = "total = 0\nfor i in range(3000000): total ^= i\nprint('spun', total)\n"
+# Small numbers are there already: with nothing allocated no sample waits for the agent.
+SPIN = """total = 0
+for i in range(100000):
+    for k in range(64): total ^= k
+print('spun', total)
+"""
 SPUN = "spun 0\n"
 
 

@@ -32,14 +32,20 @@ def test_help(tools):
     done = subprocess.run([tools.recorder, "--help"], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
     for option in ("--output", "--rate", "--no-wall", "--duration", "--max-size", "--quiet",
-                   "--verbose", "--no-source", "--version", "--help"):
+                   "--verbose", "--no-source", "--version", "--help", "--memory", "--memory-rate",
+                   "--copies", "--no-copies", "--start-paused", "--control", "--pid"):
         assert option in done.stdout
 
 
 @pytest.mark.parametrize("arguments", [
     [], ["--"], ["--no-such-option", "true"], ["--rate", "0", "true"], ["--rate", "fast", "true"],
     ["--rate", "-5", "true"], ["--rate", "999999999", "true"], ["--duration", "x", "true"],
-    ["--duration", "-1", "true"], ["--max-size", "12Q", "true"], ["-o"],
+    ["--duration", "-1", "true"], ["--max-size", "12Q", "true"], ["-o"], ["--memory"],
+    ["--memory=most", "true"], ["--memory-rate", "0", "true"], ["--memory-rate", "1023", "true"],
+    ["--memory-rate", "2T", "true"], ["--memory-rate", "x", "true"], ["--copies=1", "true"],
+    ["--memory=off", "--memory-rate", "64K", "true"],
+    ["--memory=full", "--memory-rate", "64K", "true"],
+    ["--memory=sampled", "--pid", "1"], ["--memory-rate=1M", "--pid", "1"],
 ])
 def test_usage_errors(tools, tmp_path, arguments):
     done = subprocess.run([tools.recorder, *arguments], capture_output=True, text=True, timeout=30,

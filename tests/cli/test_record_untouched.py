@@ -165,3 +165,55 @@ def test_python_reports_nothing(tools, interpreter, tmp_path):
         "import threading; t = threading.Thread(target=print, args=('x',)); t.start(); t.join()"],
         ["--quiet"])
     assert (done.returncode, done.stdout, done.stderr) == (0, "x\n", "")
+
+
+OTHERS = """
+import os, subprocess, sys
+def show(*command, **options):
+    done = subprocess.run(command, capture_output=True, text=True, **options)
+    print(command[0], done.returncode, done.stdout, done.stderr, flush=True)
+show("env")
+show("sh", "-c", "env; exit 3")
+show("xargs", "env", stdin=subprocess.DEVNULL)
+show("awk", "BEGIN { system(\\"env\\"); while ((\\"env\\" | getline line) > 0) print line }")
+show("env", "-i", "env")
+def forked():
+    return os.fork() or os.execlp("env", "env")
+def spawned():
+    return os.posix_spawn("/usr/bin/env", ["env"], os.environ)
+for start in forked, spawned:  # one after another: what they say is compared in its order
+    os.waitpid(start(), 0)
+os.system("env")
+"""
+DESCRIPTORS = """
+import os, subprocess
+for options in ({}, {"close_fds": False}, {"shell": True}):
+    print(subprocess.run("ls -l /proc/self/fd" if options.get("shell") else
+                         ["ls", "-l", "/proc/self/fd"], capture_output=True, text=True, **options
+                         ).stdout)
+"""
+
+
+def test_other_programs_see_nothing_of_it(tools, interpreter, tmp_path):
+    """Not in their environment, however they were started, and by whom; and they say the same."""
+    program = tmp_path / "others.py"
+    program.write_text(OTHERS)
+    alone = interpreter.run(str(program), stdin=subprocess.DEVNULL)
+    done = tools.record(tmp_path / "t.trace", [interpreter.path, str(program)])
+    assert done.returncode == 0, done.stderr
+
+    def lines(text):
+        return [line for line in text.split("\n") if not line.startswith("_=")]
+    assert "LD_PRELOAD" not in done.stdout and "SCPROF_AGENT" not in done.stdout
+    assert lines(done.stdout) == lines(alone.stdout)
+
+
+def test_other_programs_have_no_descriptors_of_it(tools, interpreter, tmp_path):
+    alone = interpreter.run("-c", DESCRIPTORS, stdin=subprocess.DEVNULL)
+    done = tools.record(tmp_path / "t.trace", [interpreter.path, "-c", DESCRIPTORS])
+    assert done.returncode == 0, done.stderr
+
+    def opened(text):
+        return [line.split(" ")[-3:-2] + line.split(" ")[-1].split(":")[:1]
+                for line in text.split("\n") if " -> " in line and "/proc/" not in line]
+    assert opened(done.stdout) == opened(alone.stdout)

@@ -9,7 +9,8 @@ set -eu
 
 folder=${1:-$(dirname "$0")/../../build/consumers}
 packages='valgrind kcachegrind xvfb xauth xdotool dbus imagemagick at-spi2-core python3-pyatspi
-	gir1.2-atspi-2.0 chromium fonts-dejavu-core libxml2-utils librsvg2-bin nodejs npm python3-venv'
+	gir1.2-atspi-2.0 chromium fonts-dejavu-core libxml2-utils librsvg2-bin nodejs npm python3-venv
+	golang-go'
 
 missing=
 for package in $packages; do
@@ -22,6 +23,9 @@ case " $missing " in
 		missing=$(printf '%s\n' $missing | grep -vx -e npm -e nodejs | tr '\n' ' ' || true)
 	fi ;;
 esac
+if command -v go >/dev/null; then
+	missing=$(printf '%s\n' $missing | grep -vx golang-go | tr '\n' ' ' || true)
+fi
 if [ -n "$(printf %s "$missing" | tr -d ' ')" ]; then
 	echo "installing:$missing"
 	sudo=

@@ -7,7 +7,7 @@
 #     kcachegrind.sh FILE [PNG]
 file=$(readlink -f "$1")
 png=${2:-}
-seconds=20
+seconds=60
 scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 chmod 700 "$scratch"

@@ -28,6 +28,13 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
 CHECKS = []
 
+sys.path.insert(0, os.path.join(ROOT, "tests", "cli"))
+import known_traces  # noqa: E402, found by that path
+
+# --metric: what scprof-analyze calls it
+MEMORY = {"malloc": "malloc_bytes", "peak": "peak_bytes", "live": "growth_bytes",
+          "temporary": "temporary_bytes", "copies": "copy_bytes"}
+
 
 class Skip(Exception):
     """Why a check cannot be made here."""
@@ -70,8 +77,9 @@ class Recording:
 
     def export(self, kind, *options):
         """Path of the export; made once."""
-        names = {"callgrind": "callgrind.out.%s", "collapsed": "%s.folded", "flamegraph": "%s.svg",
-                 "pstats": "%s.pstats", "speedscope": "%s.speedscope.json"}
+        names = {"callgrind": "callgrind.out.%s", "chrome": "%s.trace.json",
+                 "collapsed": "%s.folded", "flamegraph": "%s.svg", "massif": "massif.out.%s",
+                 "pprof": "%s.pb.gz", "pstats": "%s.pstats", "speedscope": "%s.speedscope.json"}
         key = (kind, *options)
         if key not in self.files:
             # A folder each: KCachegrind takes every file whose name begins like its argument.
@@ -99,6 +107,7 @@ class Suite:
         self.venv = os.path.join(build, "consumers", "venv", "bin")
         self.made = None
         self.problem = None
+        self.of_memory = {}
 
     def tool(self, name):
         return os.path.join(self.build, name)
@@ -122,6 +131,17 @@ class Suite:
                     self.made.append(Recording(self, name + "-wall", trace, ["--wall"]))
         return self.made
 
+    def memory(self, metric):
+        """A small program's memory, known by construction."""
+        if metric not in self.of_memory:
+            trace = os.path.join(self.scratch, "memory.trace")
+            if not os.path.exists(trace):
+                known_traces.make(self, "memory", trace)
+            # Nothing in it leaks.
+            self.of_memory[metric] = Recording(self, "memory-" + metric, trace)
+            self.of_memory[metric].options = ["--metric", metric]
+        return self.of_memory[metric]
+
     def large(self):
         """400,000 samples of 16 threads, or a Skip."""
         maker = os.path.join(self.build, "tests", "make_big_trace")
@@ -141,9 +161,11 @@ class Suite:
         os.makedirs(folder, exist_ok=True)
         run([program], env=dict(os.environ, SCPROF_EXPORTS=folder))
         found = {}
-        for kind, name in (("callgrind", "fixture.callgrind"), ("collapsed", "fixture.folded"),
-                           ("flamegraph", "fixture.svg"), ("pstats", "fixture.pstats"),
-                           ("speedscope", "fixture.speedscope.json")):
+        for kind, name in (("callgrind", "fixture.callgrind"), ("chrome", "fixture.trace.json"),
+                           ("collapsed", "fixture.folded"),
+                           ("flamegraph", "fixture.svg"), ("massif", "fixture.massif"),
+                           ("pprof", "fixture.pb.gz"),
+                           ("pstats", "fixture.pstats"), ("speedscope", "fixture.speedscope.json")):
             found[kind] = os.path.join(folder, name)
             assert os.path.exists(found[kind]), "test_export left no " + name
         return found
@@ -395,6 +417,42 @@ def kcachegrind_shows_our_numbers(suite):
         assert compared >= 10, (compared, rows)
 
 
+# --- pprof --------------------------------------------------------------------------------------
+
+def pprof_top(path, *options):
+    """{function: (own, cumulative)} and the total of the default sample type, in its unit."""
+    need("go", "golang-go")
+    done = run(["go", "tool", "pprof", "-top", "-nodecount=100000", "-nodefraction=0",
+                "-unit=ns", *options, path])
+    assert done.returncode == 0, done.stderr
+    rows = {}
+    for line in done.stdout.splitlines():
+        found = re.match(r"\s*([\d.]+)(?:ns|B)?\s+[\d.]+%\s+[\d.]+%\s+([\d.]+)(?:ns|B)?"
+                         r"\s+[\d.]+%\s+(.*)$", line)
+        if found:
+            rows[found.group(3)] = (float(found.group(1)), float(found.group(2)))
+    total = re.search(r" of ([\d.]+)(?:ns|B)? total", done.stdout)
+    return rows, float(total.group(1)) if total else 0
+
+
+@check
+def pprof_agrees(suite):
+    for recording in suite.recordings():
+        # Without -symbolize=none pprof also cleans names as if they were C++'s.
+        for options in ((), ("-symbolize=none",)):
+            rows, total = pprof_top(recording.export("pprof"), *options)
+            assert total == recording.total_ns, (recording.name, total)
+            names = [key[2] for key in recording.functions()]
+            compared = 0
+            for (_, _, name), want in recording.functions().items():
+                if want[1] and names.count(name) == 1:  # it puts equal names together
+                    assert rows[name] == want, (recording.name, name, rows[name], want)
+                    compared += 1
+            assert compared > 3, rows
+    done = run(["go", "tool", "pprof", "-raw", suite.fixtures()["pprof"]])
+    assert done.returncode == 0, done.stderr
+
+
 # --- speedscope ---------------------------------------------------------------------------------
 
 @check
@@ -427,12 +485,16 @@ def speedscope_reads_our_numbers(suite):
 
 
 @check
-def speedscope_reads_collapsed_and_callgrind(suite):
+def speedscope_reads_the_others(suite):
     recording = suite.recordings()[0]
     own = read_back(suite, recording.export("collapsed"), "collapsed stack format")
     assert sum(own.values()) == (recording.total_ns + 500) // 1000, sum(own.values())
     own = read_back(suite, recording.export("callgrind"), "Callgrind profile")
     assert own
+    own = read_back(suite, recording.export("pprof"), "pprof")
+    assert sum(own.values()) == recording.total_ns, sum(own.values())
+    own = read_back(suite, recording.export("chrome"), "Trace Event Format")
+    assert round(1000 * sum(own.values())) == recording.total_ns, sum(own.values())  # it has us
 
 
 @check
@@ -515,6 +577,81 @@ def collapsed_own_time_by_function(suite):
         if path.endswith("demo.py") and name in ("parse", "write_log", "store"):
             found = own["%s (samples/demo.py)" % name]
             assert abs(found - want / 1000) < 50, (name, found, want)
+
+
+# --- memory -------------------------------------------------------------------------------------
+
+@check
+def memory_in_callgrind_annotate(suite):
+    need("callgrind_annotate", "valgrind")
+    for metric, figure in MEMORY.items():
+        recording = suite.memory(metric)
+        own, total = annotated(recording.export("callgrind"))
+        assert total == recording.profile["totals"][figure], (metric, total)
+        assert sum(own.values()) == total, own
+
+
+@check
+def memory_in_kcachegrind(suite):
+    for program, package in (("kcachegrind", "kcachegrind"), ("Xvfb", "xvfb"),
+                             ("xdotool", "xdotool"), ("dbus-run-session", "dbus")):
+        need(program, package)
+    path = suite.memory("peak").export("callgrind")
+    done = run([os.path.join(HERE, "kcachegrind.sh"), path])
+    assert done.returncode == 0, done.stdout
+    done = run([os.path.join(HERE, "kcachegrind_dump.sh"), path])
+    if "Cost:" not in done.stdout:
+        raise Skip("KCachegrind's accessibility bridge did not come up in ten tries")
+    found = re.search(r"Total (.*) Cost: ([\d \xa0]+)", done.stdout)
+    want = suite.memory("peak").profile["totals"]["peak_bytes"]
+    assert "peak" in found.group(1) and number(found.group(2)) == want, found.group(0)
+
+
+@check
+def memory_in_pprof(suite):
+    path = suite.memory("malloc").export("pprof")
+    for metric, figure in MEMORY.items():
+        index = {"malloc": "alloc", "peak": "peak", "live": "inuse", "temporary": "temporary",
+                 "copies": "copy"}[metric]
+        rows, total = pprof_top(path, "-sample_index=%s_space" % index, "-unit=B")
+        assert total == suite.memory(metric).profile["totals"][figure], (metric, total)
+        assert sum(own for own, _ in rows.values()) == total
+
+
+@check
+def memory_in_speedscope(suite):
+    files = [suite.memory(metric).export("speedscope") for metric in [*MEMORY, "leaks"]]
+    done = suite.node("speedscope_schema.mjs", *files)
+    assert done.returncode == 0, done.stdout
+    for metric, figure in MEMORY.items():
+        recording = suite.memory(metric)
+        own = read_back(suite, recording.export("speedscope"), "speedscope json file")
+        assert sum(own.values()) == recording.profile["totals"][figure], (metric, own)
+
+
+@check
+def memory_in_ms_print(suite):
+    need("ms_print", "valgrind")
+    recording = suite.memory("peak")
+    for path in (recording.export("massif"), suite.fixtures()["massif"]):
+        done = run(["ms_print", path])
+        assert done.returncode == 0 and not done.stderr.strip(), done.stderr
+        number_of_it = re.search(r"\[.*?(\d+) \(peak\).*\]", done.stdout, re.S).group(1)
+        row = re.search(r"^ *%s +[\d,]+ +([\d,]+) .*\n100\.00%% \(([\d,]+)B\)" % number_of_it,
+                        done.stdout, re.M)
+        assert row.group(1) == row.group(2)
+        if path == recording.export("massif"):
+            assert number(row.group(1)) == recording.profile["totals"]["peak_bytes"]
+
+
+@check
+def memory_in_a_flame_graph(suite):
+    recording = suite.memory("peak")
+    seen = suite.browser("svg", recording.export("flamegraph"), "--search", "^load ")
+    assert "%.2f MB" % (recording.profile["totals"]["peak_bytes"] / 2**20) in seen["load"]["first"]
+    assert " KB" in seen["target"] and seen["zoomed"]["boxes"] < seen["load"]["boxes"] + 1
+    assert re.match(r"Matched: [\d.]+ % · [\d.]+ KB", seen["searched"]["matched"])
+    suite.browser("svg", suite.memory("leaks").export("flamegraph"))
 
 
 def main():

@@ -11,6 +11,8 @@
 #include "tests/fuzz/fuzz.h"
 
 #define LINE_LOOKUPS 8
+#define MAX_SIZE (UINT64_C(1) << 57)
+#define MAX_BLOCK_NUMBER (UINT64_C(1) << 48)
 
 void fuzz_fail(const char *condition, const char *file, int line)
 {
@@ -82,12 +84,70 @@ static void check_defs(const struct trace_defs *defs)
 	}
 }
 
+static int64_t count_events(const struct trace_block *block)
+{
+	return (int64_t)(block->sample_count + block->wait_count + block->loss_count +
+			 block->heap_count + block->copy_count + block->footprint_count +
+			 block->mark_count);
+}
+
+static void check_heap(const struct trace_block *block, const struct trace_defs *defs)
+{
+	uint64_t now = 0;
+
+	for (size_t i = 0; i < block->heap_count; i++) {
+		const struct trace_heap *event = &block->heap[i];
+
+		FUZZ_CHECK(event->op <= TRACE_HEAP_RESIZE);
+		FUZZ_CHECK(event->thread < defs->thread_count || event->thread == TRACE_NONE);
+		FUZZ_CHECK(event->node < defs->node_count);
+		FUZZ_CHECK(event->kind < TRACE_HEAP_KINDS);
+		FUZZ_CHECK(event->op == TRACE_HEAP_ALLOC ||
+			   (!event->node && !event->kind && !event->flags));
+		FUZZ_CHECK(event->op != TRACE_HEAP_FREE || !event->size);
+		FUZZ_CHECK(event->time_ns >= now);
+		FUZZ_CHECK(event->size <= MAX_SIZE && event->block <= MAX_BLOCK_NUMBER);
+		now = event->time_ns;
+	}
+}
+
+static void check_memory(const struct trace_block *block, const struct trace_defs *defs)
+{
+	uint64_t now = 0;
+
+	check_heap(block, defs);
+	for (size_t i = 0; i < block->copy_count; i++) {
+		const struct trace_copy *copy = &block->copies[i];
+
+		FUZZ_CHECK(copy->thread < defs->thread_count || copy->thread == TRACE_NONE);
+		FUZZ_CHECK(copy->node < defs->node_count);
+		FUZZ_CHECK(copy->kind < TRACE_COPY_KINDS);
+		FUZZ_CHECK(copy->time_ns >= now && copy->size <= MAX_SIZE);
+		now = copy->time_ns;
+	}
+	now = 0;
+	for (size_t i = 0; i < block->footprint_count; i++) {
+		const struct trace_footprint *row = &block->footprints[i];
+
+		FUZZ_CHECK(row->time_ns >= now);
+		FUZZ_CHECK(row->rss_bytes <= MAX_SIZE && row->file_bytes <= MAX_SIZE);
+		FUZZ_CHECK(row->pss_bytes <= MAX_SIZE && row->swap_bytes <= MAX_SIZE);
+		FUZZ_CHECK(row->minor_faults <= MAX_SIZE && row->major_faults <= MAX_SIZE);
+		now = row->time_ns;
+	}
+	for (size_t i = 0; i < block->mark_count; i++) {
+		FUZZ_CHECK(block->marks[i].kind < TRACE_MARK_KINDS);
+		FUZZ_CHECK(block->marks[i].process == block->process);
+		check_text(block->marks[i].label);
+	}
+}
+
 static void check_block(const struct trace_block *block, const struct trace_defs *defs)
 {
 	uint64_t now = 0;
 
 	FUZZ_CHECK(block->process < defs->process_count);
-	FUZZ_CHECK(block->sample_count || block->wait_count || block->loss_count);
+	FUZZ_CHECK(count_events(block) > 0);
 	for (size_t i = 0; i < block->sample_count; i++) {
 		const struct trace_sample *sample = &block->samples[i];
 
@@ -115,6 +175,7 @@ static void check_block(const struct trace_block *block, const struct trace_defs
 		FUZZ_CHECK(block->losses[i].thread < defs->thread_count ||
 			   block->losses[i].thread == TRACE_NONE);
 	}
+	check_memory(block, defs);
 }
 
 int64_t fuzz_read_trace(const uint8_t *data, size_t size)
@@ -132,7 +193,7 @@ int64_t fuzz_read_trace(const uint8_t *data, size_t size)
 	}
 	while ((ret = trace_reader_next(r, &block, &err)) == 1) {
 		check_block(&block, trace_reader_defs(r));
-		events += (int64_t)(block.sample_count + block.wait_count + block.loss_count);
+		events += count_events(&block);
 	}
 	FUZZ_CHECK(ret == 0);
 	FUZZ_CHECK(trace_reader_header(r)->tick_ns > 0);

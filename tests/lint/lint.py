@@ -23,14 +23,16 @@ MAX_WIDTH = 100
 INCLUDES = [
     ("formats/base/", [r"formats/base/"]),
     ("formats/", [r"formats/", r"trace\.pb-c\.h$"]),
-    ("record/agent/", [r"record/agent/", r"record/python/", r"record/ring\.h$"]),
+    ("record/agent/", [r"record/agent/", r"record/python/",
+                       r"record/(ring|lane|child_pattern|preload)\.h$"]),
     ("record/python/", [r"record/python/", r"record/ring\.h$"]),
+    ("record/lane.h", [r"record/ring\.h$"]),
     ("record/ring.h", [r"formats/trace_event\.h$"]),
     ("record/", [r"record/(?!agent/)", r"formats/"]),
     ("analyze/", [r"analyze/", r"formats/"]),
     ("convert/", [r"convert/", r"formats/", r"analyze/(model|filter|metrics)\w*\.h$"]),
 ]
-ONLY_IN = {r"trace\.pb-c\.h$": "formats/pack.c"}
+ONLY_IN = {r"trace\.pb-c\.h$": ("formats/pack.c", "formats/unpack.c")}
 
 BANNED = ["strcpy", "strcat", "strncpy", "strncat", "sprintf", "vsprintf", "strtok", "atoi", "atol",
           "atof", "gets", "alloca", "system", "popen", "tmpnam", "mktemp"]
@@ -82,8 +84,9 @@ class Lint:
                 if not any(re.match(rule, found.group(1)) for rule in allowed):
                     yield "%s:%d: must not include %s" % (name, number, found.group(1))
                 for pattern, only in ONLY_IN.items():
-                    if re.search(pattern, found.group(1)) and name != only:
-                        yield "%s:%d: only %s may include %s" % (name, number, only, found.group(1))
+                    if re.search(pattern, found.group(1)) and name not in only:
+                        yield "%s:%d: only %s may include %s" % (name, number, " and ".join(only),
+                                                                    found.group(1))
 
     def check_banned_calls(self):
         """no banned calls"""

@@ -78,6 +78,7 @@ def expressions(minor, free_threaded):
             frame, "f_lasti" if old_frame else "prev_instr" if minor <= 12 else "instr_ptr"),
         "frame_owner": NONE if old_frame else at(frame, "owner"),
         "frame_tlbc_index": at(frame, "tlbc_index") if tlbc else NONE,
+        "frame_locals": at(frame, "f_localsplus" if old_frame else "localsplus"),
         "owner_generator": "255" if old_frame else "FRAME_OWNED_BY_GENERATOR",
         "owner_shim": "255" if minor <= 11 else "FRAME_OWNED_BY_CSTACK" if minor <= 13 else
             "FRAME_OWNED_BY_INTERPRETER",
@@ -92,6 +93,10 @@ def expressions(minor, free_threaded):
         "code_first_traceable": since(11, code("_co_firsttraceable")),
         "code_version": since(12, code("co_version")),
         "code_tlbc": code("co_tlbc") if tlbc else NONE,
+        "code_local_names": code("co_varnames" if old_frame else "co_localsplusnames"),
+        "code_local_kinds": since(11, code("co_localspluskinds")),
+        "code_cell_names": until(10, code("co_cellvars")),
+        "code_free_names": until(10, code("co_freevars")),
         "object_type": at("PyObject", "ob_type"),
         "var_size": at("PyVarObject", "ob_size"),
         "str_length": at("PyASCIIObject", "length"),
@@ -114,6 +119,7 @@ def expressions(minor, free_threaded):
             at("PyLongObject", "long_value.lv_tag") if minor >= 12 else
             at("PyVarObject", "ob_size"),
         "long_digit": at("PyLongObject", long_value + "ob_digit"),
+        "tuple_items": at("PyTupleObject", "ob_item"),
         "gen_frame": at("PyGenObject", "gi_frame" if old_frame else "gi_iframe"),
     }
     if minor >= 10:  # 3.9 does not say it in a header

@@ -78,6 +78,7 @@ static const struct {
 	FIELD(frame_instr),
 	FIELD(frame_owner),
 	FIELD(frame_tlbc_index),
+	FIELD(frame_locals),
 	FIELD(owner_generator),
 	FIELD(owner_shim),
 	FIELD(code_first_line),
@@ -91,6 +92,10 @@ static const struct {
 	FIELD(code_first_traceable),
 	FIELD(code_version),
 	FIELD(code_tlbc),
+	FIELD(code_local_names),
+	FIELD(code_local_kinds),
+	FIELD(code_cell_names),
+	FIELD(code_free_names),
 	FIELD(code_size),
 	FIELD(object_type),
 	FIELD(var_size),
@@ -114,6 +119,7 @@ static const struct {
 	FIELD(long_tag),
 	FIELD(long_digit),
 	FIELD(gen_frame),
+	FIELD(tuple_items),
 #undef FIELD
 };
 

@@ -12,6 +12,7 @@
 #include "tests/unit/trace_maker.h"
 
 #define SECOND UINT64_C(1000000000)
+#define KIB UINT64_C(1024)
 #define START_NS (UINT64_C(1700000000) * SECOND)
 #define APP "/home/me/project/app.py"
 #define UTIL "/home/me/project/src/util.py"
@@ -286,12 +287,103 @@ static void make_big(struct maker *m, int fd, uint64_t count)
 	maker_finish(m, m->now_ns[0] + MS);
 }
 
+/* The memory of a program, recorded in full: 100 rounds in which main keeps 1000 bytes, load makes
+ * and drops 64 KiB, and parse makes a list of 40 objects of 56 bytes that the next round drops; a
+ * mapping of 1 MiB that loses a quarter, Python's arena, reserved address space; 10 MiB copied. The
+ * user's code ends after 1000 ms, the process at 1100 ms; COUNT times as many rounds. */
+static void make_memory(struct maker *m, int fd, uint64_t count)
+{
+	const uint64_t rounds = 100 * (count ? count : 1);
+	uint32_t keep, load, parse, map;
+	uint64_t mapping, buffer, list[40];
+
+	maker_open_rates(m, fd, START_NS, 1, 1);
+	maker_process(m, 0, 100, TRACE_NONE);
+	maker_thread(m, 0, 0, 100, "");
+	keep = maker_frame(m, 0, maker_code(m, APP, "main", 28), 1);
+	map = maker_frame(m, 0, maker_code(m, APP, "main", 28), 3);
+	load = maker_frame(m, keep, maker_code(m, APP, "load", 23), 1);
+	parse = maker_frame(m, load, maker_code(m, UTIL, "parse", 4), 2);
+	maker_mark(m, 0, TRACE_MARK_START, 0, "");
+	maker_alloc_as(m, 0, map, 256 * KIB, TRACE_HEAP_ARENA, TRACE_HEAP_EXACT);
+	maker_alloc_as(m, 0, map, 64 * KIB * KIB, TRACE_HEAP_RESERVED, TRACE_HEAP_EXACT);
+	mapping = maker_alloc_as(m, 0, map, KIB * KIB, TRACE_HEAP_ANONYMOUS, TRACE_HEAP_EXACT);
+	for (uint64_t i = 0; i < rounds; i++) {
+		maker_pass(m, 0, 1000 * MS / rounds);
+		maker_footprint(m, 0, m->now_ns[0], 20 * KIB * KIB + 1024 * i);
+		maker_alloc(m, 0, keep, 1000);
+		buffer = maker_alloc_as(m, 0, load, 64 * KIB, TRACE_HEAP_NATIVE, 0);
+		for (size_t n = 0; n < 40; n++) {
+			if (i)
+				maker_free(m, 0, list[n]);
+			list[n] = maker_alloc(m, 0, parse, 56);
+		}
+		maker_copy(m, 0, load, i % 2 ? TRACE_COPY_READ : TRACE_COPY_MEMORY,
+			   10 * KIB * KIB / rounds);
+		maker_free(m, 0, buffer);
+		if (i == rounds / 2) {
+			maker_resize(m, 0, mapping, 768 * KIB);
+			maker_mark(m, 0, TRACE_MARK_LABEL, m->now_ns[0], "half time");
+		}
+	}
+	maker_mark(m, 0, TRACE_MARK_FINALIZE, m->now_ns[0], "");
+	maker_pass(m, 0, 50 * MS);
+	for (size_t n = 0; n < 40; n++)
+		maker_free(m, 0, list[n]);
+	maker_free(m, 0, mapping);
+	maker_process_end(m, 0, 1100 * MS, 0);
+	maker_source(m, APP, app_source);
+	maker_source(m, UTIL, util_source);
+	maker_finish(m, 1100 * MS);
+}
+
+/* A server of 20 s, recorded in full: each of 2000 requests appends 20,000 bytes to a global list
+ * and drops 100,000; the first 200 fill a cache with 50,000 each. Names are as bad as they can be.
+ * A second process allocates 10 MiB without a Python frame. */
+static void make_leaks(struct maker *m, int fd, uint64_t count)
+{
+	uint32_t module, keep, cache, drop;
+
+	(void)count;
+	maker_open_rates(m, fd, START_NS, 1, 1);
+	maker_process(m, 0, 100, TRACE_NONE);
+	maker_thread(m, 0, 0, 100, "");
+	module = maker_frame(m, 0, maker_code(m, APP, "<module>", 1), 35);
+	keep = maker_frame(m, module, maker_code(m, "/srv/a\x1b[2J`id`\".py", "keep\x1b[31m", 10),
+			   2);
+	cache = maker_frame(m, module, maker_code(m, APP, "load", 23), 1);
+	drop = maker_frame(m, module, maker_code(m, APP, "main", 28), 2);
+	for (uint64_t i = 0; i < 2000; i++) {
+		maker_pass(m, 0, 10 * MS);
+		maker_footprint(m, 0, m->now_ns[0], 20 * KIB * KIB + 30000 * i);
+		maker_alloc(m, 0, keep, 20000);
+		if (i < 200)
+			maker_alloc(m, 0, cache, 50000);
+		maker_free(m, 0, maker_alloc(m, 0, drop, 100000));
+	}
+	maker_mark(m, 0, TRACE_MARK_LABEL, 5 * SECOND, "a `id` \"b\\\nEND\n\x1b[1m");
+	maker_mark(m, 0, TRACE_MARK_FINALIZE, m->now_ns[0], "");
+	maker_process(m, 1, 200, 0);
+	maker_thread(m, 1, 1, 200, "");
+	maker_pass(m, 1, SECOND);
+	maker_alloc_as(m, 1, 0, 10 * KIB * KIB, TRACE_HEAP_NATIVE, 0);
+	trace_writer_process_end(m->w, &(struct trace_process_end){
+					       .process = 1,
+					       .time_ns = 10 * SECOND,
+					       .how = TRACE_END_UNKNOWN,
+				       });
+	maker_process_end(m, 0, 20 * SECOND, 0);
+	maker_source(m, APP, app_source);
+	maker_finish(m, 20 * SECOND);
+}
+
 static const struct {
 	const char *name;
 	void (*make)(struct maker *m, int fd, uint64_t count);
 } kinds[] = {
-	{"big", make_big},     {"chain", make_chain},     {"deep", make_deep}, {"demo", make_demo},
-	{"empty", make_empty}, {"library", make_library}, {"torn", make_torn},
+	{"big", make_big},     {"chain", make_chain},   {"deep", make_deep},
+	{"demo", make_demo},   {"empty", make_empty},   {"library", make_library},
+	{"leaks", make_leaks}, {"memory", make_memory}, {"torn", make_torn},
 };
 
 int main(int argc, char **argv)

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
- * What a sample costs in a trace: bytes on disk, and time to write and to read it.
+ * What a sample and a heap event cost in a trace: bytes on disk, and time to write and to read it.
  *
- *	measure_trace [SECONDS [RATE [TICK_NS [LEVEL]]]]
+ *	measure_trace [SECONDS [RATE [TICK_NS [LEVEL [EVENTS]]]]]
  *
  * One thread that runs for SECONDS (60) at RATE (1000) samples a second with jittered times; 50
- * stacks with a few popular ones, 12 of 300 pcs for each; blocks of one second.
+ * stacks with a few popular ones, 12 of 300 pcs for each; blocks of one second. Then EVENTS
+ * (5000000) of the heap, as heap_mix.h makes them in 4 threads and 500 stacks.
  */
 #include <fcntl.h>
 #include <inttypes.h>
@@ -16,6 +17,7 @@
 #include "formats/base/xalloc.h"
 #include "formats/trace_reader.h"
 #include "formats/trace_writer.h"
+#include "tests/bench/heap_mix.h"
 #include "tests/unit/unit.h"
 
 #define STACKS 50
@@ -23,6 +25,7 @@
 #define PCS_OF_STACK 12
 #define CODES 20
 #define MAX_DEPTH 12
+#define HEAP_STACKS 500
 #define NS 1000000000.0
 
 struct program {
@@ -158,50 +161,46 @@ static void write_events(struct trace_writer *w, const struct program *p, struct
 	}
 }
 
-int main(int argc, char **argv)
+/* The file's bytes. */
+static struct buf content_of(int fd, const struct trace_writer *w)
 {
-	uint64_t numbers[] = {60, 1000, 0, 0};
-	struct trace_header header = {.tool_version = "0", .host = "", .system = ""};
-	int fd = memfd_create("measure", 0);
-	struct trace_reader *r;
-	struct trace_writer *w;
-	struct trace_block block;
-	struct program *program = xcalloc(1, sizeof(*program));
-	struct event *events;
-	struct err err = {0};
 	struct buf content = {0};
+	size_t size = trace_writer_bytes(w);
+
+	if (io_pread_all(fd, buf_reserve(&content, size), size, 0) != (ssize_t)size)
+		exit(1);
+	content.size = size;
+	return content;
+}
+
+static bool measure_samples(const struct trace_header *header, int level, size_t count, size_t each)
+{
+	int fd = memfd_create("measure", 0);
+	struct program *program = xcalloc(1, sizeof(*program));
+	struct event *events = xcalloc(count, sizeof(*events));
+	struct err err = {0};
+	struct trace_writer *w = trace_writer_open(fd, header, level, &err);
+	struct trace_reader *r;
+	struct trace_block block;
+	struct buf content;
 	int64_t cpu_off = 0;
-	size_t count;
-	size_t size;
 	size_t n = 0;
 	double start;
 	double end;
 
-	for (int i = 1; i < argc && i <= 4; i++) {
-		if (parse_uint(argv[i], 0, 100000000, &numbers[i - 1], &err) < 0) {
-			fprintf(stderr, "%s\n", err.text);
-			return 2;
-		}
-	}
-	count = numbers[0] * numbers[1];
-	header.tick_ns = numbers[2];
-	w = trace_writer_open(fd, &header, (int)numbers[3], &err);
-	events = xcalloc(count, sizeof(*events));
 	make_program(program, w);
-	make_events(program, events, count, numbers[1]);
+	make_events(program, events, count, each);
 	start = seconds();
-	write_events(w, program, events, count, numbers[1]);
+	write_events(w, program, events, count, each);
 	if (trace_writer_finish(w, &(struct trace_end){.time_ns = 1}, &err) < 0)
-		return 1;
+		return false;
 	end = seconds();
 	printf("%zu samples, %" PRIu64 " bytes: %.2f bytes a sample\n", count,
 	       trace_writer_bytes(w), (double)trace_writer_bytes(w) / (double)count);
 	printf("write: %.1f M samples/s\n", (double)count / (end - start) / 1e6);
-	size = trace_writer_bytes(w);
-	if (io_pread_all(fd, buf_reserve(&content, size), size, 0) != (ssize_t)size)
-		return 1;
+	content = content_of(fd, w);
 	start = seconds();
-	r = trace_reader_open_memory(content.data, size, &err);
+	r = trace_reader_open_memory(content.data, content.size, &err);
 	while (trace_reader_next(r, &block, &err) == 1) {
 		for (size_t i = 0; i < block.sample_count; i++)
 			cpu_off += (int64_t)block.samples[i].cpu_ns -
@@ -216,5 +215,73 @@ int main(int argc, char **argv)
 	buf_release(&content);
 	free(events);
 	free(program);
-	return n != count;
+	return n == count;
+}
+
+static bool measure_heap(const struct trace_header *header, int level, size_t count)
+{
+	struct heap_mix *mix = xmalloc(sizeof(*mix));
+	struct trace_heap *events = xcalloc(count, sizeof(*events));
+	uint32_t nodes[HEAP_STACKS];
+	int fd = memfd_create("measure", 0);
+	struct err err = {0};
+	struct trace_writer *w = trace_writer_open(fd, header, level, &err);
+	struct trace_reader *r;
+	struct trace_block block;
+	struct buf content;
+	size_t same = 0;
+	size_t n = 0;
+	double start;
+	double end;
+
+	for (uint32_t i = 0; i < HEAP_STACKS; i++)
+		nodes[i] = trace_writer_node(w, i / 3, 0, (int32_t)i);
+	heap_mix_init(mix, nodes, HEAP_STACKS, 4);
+	for (size_t i = 0; i < count; i++)
+		events[i] = heap_mix_next(mix);
+	start = seconds();
+	for (size_t i = 0; i < count; i++) {
+		trace_writer_heap(w, 0, &events[i]);
+		if (i % 1000000 == 999999 && trace_writer_flush(w, &err) < 0)
+			return false;
+	}
+	if (trace_writer_finish(w, &(struct trace_end){.time_ns = 1}, &err) < 0)
+		return false;
+	end = seconds();
+	printf("%zu heap events, %" PRIu64 " bytes: %.3f bytes an event\n", count,
+	       trace_writer_bytes(w), (double)trace_writer_bytes(w) / (double)count);
+	printf("write: %.1f M events/s\n", (double)count / (end - start) / 1e6);
+	content = content_of(fd, w);
+	start = seconds();
+	r = trace_reader_open_memory(content.data, content.size, &err);
+	while (trace_reader_next(r, &block, &err) == 1) {
+		for (size_t i = 0; i < block.heap_count; i++, n++)
+			same += block.heap[i].block == events[n].block &&
+				block.heap[i].size == events[n].size;
+	}
+	end = seconds();
+	printf("read: %.1f M events/s\n", (double)n / (end - start) / 1e6);
+	trace_reader_close(r);
+	trace_writer_free(w);
+	buf_release(&content);
+	free(events);
+	free(mix);
+	return same == count;
+}
+
+int main(int argc, char **argv)
+{
+	uint64_t numbers[] = {60, 1000, 0, 0, 5000000};
+	struct trace_header header = {.tool_version = "0", .host = "", .system = ""};
+	struct err err = {0};
+
+	for (int i = 1; i < argc && i <= 5; i++) {
+		if (parse_uint(argv[i], 0, 100000000, &numbers[i - 1], &err) < 0) {
+			fprintf(stderr, "%s\n", err.text);
+			return 2;
+		}
+	}
+	header.tick_ns = numbers[2];
+	return !measure_samples(&header, (int)numbers[3], numbers[0] * numbers[1], numbers[1]) ||
+	       !measure_heap(&header, (int)numbers[3], numbers[4]);
 }

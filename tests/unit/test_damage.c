@@ -10,6 +10,7 @@
 #include "formats/trace_frame.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/fixture_memory.h"
 #include "tests/unit/unit.h"
 
 #define MAX_FRAMES 16
@@ -102,6 +103,28 @@ START_TEST(every_truncation_gives_what_is_whole)
 	}
 	ck_assert_uint_eq(most, FIXTURE_SAMPLES + 3 + 3 + 2);
 	buf_release(&f.bytes);
+}
+END_TEST
+
+/* The same for memory events, which need what came before them. */
+START_TEST(every_truncation_gives_the_memory_events_before_it)
+{
+	int fd = unit_temporary();
+	int copy = dup(fd);
+	struct buf bytes;
+	int64_t most = -1;
+
+	fixture_memory_write(fd);
+	bytes = unit_content(copy);
+	for (size_t n = 0; n <= bytes.size; n++) {
+		int64_t events = fuzz_read_trace(bytes.data, n);
+
+		ck_assert_int_ge(events, most);
+		most = events;
+	}
+	ck_assert_int_eq(most, (int64_t)fixture_memory_events());
+	buf_release(&bytes);
+	close(copy);
 }
 END_TEST
 
@@ -471,6 +494,7 @@ int main(void)
 	TCase *tests = tcase_create("damage");
 
 	tcase_add_test(tests, every_truncation_gives_what_is_whole);
+	tcase_add_test(tests, every_truncation_gives_the_memory_events_before_it);
 	tcase_add_test(tests, a_torn_tail_is_measured);
 	tcase_add_test(tests, a_damaged_block_is_stepped_over);
 	tcase_add_test(tests, lost_definitions_have_placeholders);

@@ -12,6 +12,7 @@
 #include "convert/call_graph.h"
 #include "convert/call_tree.h"
 #include "convert/clean_text.h"
+#include "convert/cost.h"
 #include "convert/exporter.h"
 #include "convert/flamegraph.h"
 #include "convert/timeline.h"
@@ -44,6 +45,25 @@ static uint32_t add_function(struct fixture *f, uint32_t file, const char *name,
 	return (uint32_t)f->view.function_count++;
 }
 
+/* Fractions of bytes as estimates are. Some stacks allocate nothing, one gave back more than it
+ * took. */
+static void add_memory(struct memory *m, uint64_t seed)
+{
+	double bytes = (double)(seed % 1000003) * 1.37;
+
+	if (seed % 3 == 0)
+		return;
+	m->events = 1 + seed % 7;
+	m->malloc_bytes = bytes + 100.25;
+	m->malloc_count = bytes / 64;
+	m->temporary_bytes = bytes / 3;
+	m->peak_bytes = seed % 2 ? bytes / 7 : 0;
+	m->growth_bytes = bytes / 9 - 1000;
+	m->leak_bytes = seed % 5 ? 0 : bytes / 11;
+	m->copies = seed % 4;
+	m->copy_bytes = seed % 4 ? bytes * 5 : 0;
+}
+
 static uint32_t add_node(struct fixture *f, uint32_t parent, uint32_t function, int32_t line,
 			 uint64_t python_ns, uint64_t native_ns, uint64_t system_ns)
 {
@@ -61,6 +81,7 @@ static uint32_t add_node(struct fixture *f, uint32_t parent, uint32_t function, 
 	self->cpu_ns = python_ns + native_ns + system_ns;
 	self->samples = (self->cpu_ns + MS - 1) / MS;
 	self->wall_ns = self->cpu_ns;
+	add_memory(&self->memory, self->cpu_ns);
 	f->nodes = xgrow(f->nodes, &f->node_capacity, f->view.node_count + 1, sizeof(*f->nodes));
 	if (f->view.node_count > 0)
 		node.depth = f->nodes[parent].depth + 1;
@@ -132,6 +153,8 @@ static void fixture_end(struct fixture *f, enum model_weight weight)
 	v->header = &f->header;
 	v->duration_ns = 60000 * MS;
 	v->weight = weight;
+	v->memory.recorded = true;
+	v->memory.copies_recorded = true;
 }
 
 static void fixture_release(struct fixture *f)
@@ -354,44 +377,63 @@ START_TEST(short_paths_leave_out_what_is_the_same)
 }
 END_TEST
 
+static const enum cost_kind all_kinds[COST_KINDS] = {
+	COST_CPU,     COST_PYTHON,    COST_NATIVE, COST_SYSTEM,      COST_WALL,
+	COST_SAMPLES, COST_MALLOC,    COST_BLOCKS, COST_PEAK,        COST_LIVE,
+	COST_LEAKS,   COST_TEMPORARY, COST_COPIES, COST_ALLOCATIONS, COST_COPY_EVENTS,
+};
+
+/* Every cost at once in the graph, one after the other in trees. */
 START_TEST(tree_and_graph_agree_with_the_model)
 {
 	struct frame_table frames;
-	struct call_tree tree;
 	struct call_graph graph;
 	struct fixture f;
-	uint64_t self_ns = 0;
-	uint64_t line_ns = 0;
-	uint64_t *called_ns;
+	uint64_t *called;
 
 	fixture_program(&f);
 	fixture_end(&f, MODEL_CPU);
 	frame_table_init(&frames, &f.view, _i & 1);
-	call_tree_init(&tree, &f.view, &frames);
-	call_graph_init(&graph, &f.view, &frames, _i & 2);
-	ck_assert_uint_eq(tree.nodes[0].total.cpu_ns, f.view.total.cpu_ns);
-	ck_assert_uint_eq(graph.nodes[FRAME_TABLE_ROOT].total.cpu_ns, f.view.total.cpu_ns);
-	for (size_t i = 0; i < graph.node_count; i++) {
-		self_ns += graph.nodes[i].self.cpu_ns;
-		ck_assert_uint_le(graph.nodes[i].self.cpu_ns, graph.nodes[i].total.cpu_ns);
-		ck_assert_uint_le(graph.nodes[i].total.cpu_ns, f.view.total.cpu_ns);
-	}
-	for (size_t i = 0; i < graph.line_count; i++)
-		line_ns += graph.lines[i].self.cpu_ns;
-	called_ns = xcalloc(graph.node_count, sizeof(*called_ns));
-	for (size_t i = 0; i < graph.edge_count; i++) {
-		const struct graph_edge *edge = &graph.edges[i];
+	call_graph_init(&graph, &f.view, &frames, all_kinds, COST_KINDS, _i & 2);
+	called = xcalloc(graph.node_count, sizeof(*called));
+	for (size_t k = 0; k < COST_KINDS; k++) {
+		uint64_t whole = cost_sum(&f.view, all_kinds[k]);
+		uint64_t self = 0;
+		uint64_t lines = 0;
 
-		ck_assert_uint_le(edge->total.cpu_ns, graph.nodes[edge->callee].total.cpu_ns);
-		called_ns[edge->callee] += edge->outer.cpu_ns;
+		ck_assert_uint_gt(whole, 0);
+		ck_assert_uint_eq(graph.node_total[FRAME_TABLE_ROOT * COST_KINDS + k], whole);
+		for (size_t i = 0; i < graph.node_count; i++) {
+			self += graph.node_self[i * COST_KINDS + k];
+			ck_assert_uint_le(graph.node_self[i * COST_KINDS + k],
+					  graph.node_total[i * COST_KINDS + k]);
+			ck_assert_uint_le(graph.node_total[i * COST_KINDS + k], whole);
+		}
+		for (size_t i = 0; i < graph.line_count; i++)
+			lines += graph.line_self[i * COST_KINDS + k];
+		memset(called, 0, graph.node_count * sizeof(*called));
+		for (size_t i = 0; i < graph.edge_count; i++) {
+			const struct graph_edge *edge = &graph.edges[i];
+
+			ck_assert_uint_le(graph_edge_costs(&graph, edge, EDGE_TOTAL)[k],
+					  graph.node_total[edge->callee * COST_KINDS + k]);
+			called[edge->callee] += graph_edge_costs(&graph, edge, EDGE_OUTER)[k];
+		}
+		for (size_t i = 1; i < graph.node_count; i++)
+			ck_assert_uint_eq(called[i], graph.node_total[i * COST_KINDS + k]);
+		ck_assert_uint_eq(self, whole);
+		ck_assert_uint_eq(lines, whole);
 	}
-	for (size_t i = 1; i < graph.node_count; i++)
-		ck_assert_uint_eq(called_ns[i], graph.nodes[i].total.cpu_ns);
-	free(called_ns);
-	ck_assert_uint_eq(self_ns, f.view.total.cpu_ns);
-	ck_assert_uint_eq(line_ns, f.view.total.cpu_ns);
+	free(called);
 	call_graph_release(&graph);
-	call_tree_release(&tree);
+	for (enum model_weight weight = 0; weight < MODEL_WEIGHTS; weight++) {
+		struct call_tree tree;
+
+		f.view.weight = weight;
+		call_tree_init(&tree, &f.view, &frames);
+		ck_assert_uint_eq(tree.nodes[0].total, cost_sum(&f.view, cost_of_weight(weight)));
+		call_tree_release(&tree);
+	}
 	frame_table_release(&frames);
 	fixture_release(&f);
 }
@@ -409,16 +451,17 @@ START_TEST(recursion_counts_once)
 	fixture_program(&f);
 	fixture_end(&f, MODEL_CPU);
 	frame_table_init(&frames, &f.view, false);
-	call_graph_init(&graph, &f.view, &frames, true);
+	call_graph_init(&graph, &f.view, &frames, (enum cost_kind[]){COST_CPU}, 1, true);
 	for (uint32_t i = 0; i < frames.count; i++) {
 		if (strcmp(frames.frames[i].name, "fib") == 0)
 			fib = i;
 	}
 	ck_assert_uint_ne(fib, UINT32_MAX);
-	ck_assert_uint_eq(graph.nodes[fib].total.cpu_ns, fib_ns);
+	ck_assert_uint_eq(graph.node_total[fib], fib_ns);
 	for (size_t i = 0; i < graph.edge_count; i++) {
 		if (graph.edges[i].caller == fib && graph.edges[i].callee == fib)
-			ck_assert_uint_lt(graph.edges[i].total.cpu_ns, fib_ns);
+			ck_assert_uint_lt(*graph_edge_costs(&graph, &graph.edges[i], EDGE_TOTAL),
+					  fib_ns);
 	}
 	call_graph_release(&graph);
 	frame_table_release(&frames);
@@ -429,32 +472,32 @@ END_TEST
 START_TEST(flame_boxes_cover_the_total)
 {
 	static const size_t limits[] = {1, 3, 10, 100000};
-	enum model_weight weight = _i & 1 ? MODEL_WALL : MODEL_CPU;
+	enum model_weight weight = (enum model_weight)(_i % MODEL_WEIGHTS);
 	struct frame_table frames;
 	struct call_tree tree;
 	struct leaf_table leaves;
 	struct flame_graph graph;
 	struct fixture f;
-	uint64_t total_ns;
-	uint64_t self_ns = 0;
-	uint64_t kind_ns = 0;
+	uint64_t total;
+	uint64_t self = 0;
+	uint64_t of_kinds = 0;
 
 	fixture_program(&f);
 	fixture_end(&f, weight);
-	total_ns = metrics_weight(&f.view.total, weight);
+	total = cost_sum(&f.view, cost_of_weight(weight));
 	frame_table_init(&frames, &f.view, false);
 	call_tree_init(&tree, &f.view, &frames);
 	leaf_table_init(&leaves, &f.view, &tree);
-	flame_graph_init(&graph, &frames, &tree, &leaves, limits[_i / 2]);
-	ck_assert_uint_eq(graph.boxes[0].total_ns, total_ns);
+	flame_graph_init(&graph, &frames, &tree, &leaves, limits[_i / MODEL_WEIGHTS]);
+	ck_assert_uint_eq(graph.boxes[0].total, total);
 	for (size_t i = 0; i < graph.count; i++) {
-		self_ns += graph.boxes[i].self_ns;
-		ck_assert_uint_le(graph.boxes[i].start_ns + graph.boxes[i].total_ns, total_ns);
+		self += graph.boxes[i].self;
+		ck_assert_uint_le(graph.boxes[i].start + graph.boxes[i].total, total);
 	}
 	for (size_t i = 0; i < FLAME_KINDS; i++)
-		kind_ns += graph.kind_ns[i];
-	ck_assert_uint_eq(self_ns, total_ns);
-	ck_assert_uint_eq(kind_ns, total_ns);
+		of_kinds += graph.kind_total[i];
+	ck_assert_uint_eq(self, total);
+	ck_assert_uint_eq(of_kinds, total);
 	flame_graph_release(&graph);
 	leaf_table_release(&leaves);
 	call_tree_release(&tree);
@@ -465,21 +508,21 @@ END_TEST
 
 static uint64_t timeline_sum(const struct timeline *t)
 {
-	uint64_t sum_ns = 0;
+	uint64_t sum = 0;
 
 	for (size_t i = 0; i < t->thread_count; i++) {
-		uint64_t end_ns = 0;
+		uint64_t end = 0;
 
 		for (size_t k = 0; k < t->threads[i].count; k++) {
 			const struct timeline_run *run = &t->threads[i].runs[k];
 
-			end_ns += run->weight_ns;
+			end += run->weight;
 			if (run->node != TIMELINE_GAP)
-				sum_ns += run->weight_ns;
+				sum += run->weight;
 		}
-		ck_assert_uint_eq(end_ns, t->threads[i].end_ns);
+		ck_assert_uint_eq(end, t->threads[i].end);
 	}
-	return sum_ns;
+	return sum;
 }
 
 START_TEST(timeline_keeps_the_total_however_small)
@@ -507,6 +550,29 @@ START_TEST(timeline_keeps_the_total_however_small)
 }
 END_TEST
 
+START_TEST(memory_keeps_the_total_however_small)
+{
+	static const size_t limits[] = {1, 2, 5, 20, 300000};
+	struct frame_table frames;
+	struct call_tree tree;
+	struct timeline t;
+	struct fixture f;
+
+	fixture_program(&f);
+	fixture_end(&f, (enum model_weight)(MODEL_MALLOC + _i / 5));
+	frame_table_init(&frames, &f.view, false);
+	call_tree_init(&tree, &f.view, &frames);
+	timeline_init(&t, f.view.weight);
+	timeline_from_tree(&t, &tree, limits[_i % 5]);
+	ck_assert_uint_eq(timeline_sum(&t), cost_sum(&f.view, cost_of_weight(f.view.weight)));
+	ck_assert_uint_le(t.run_count, limits[_i % 5]);
+	timeline_release(&t);
+	call_tree_release(&tree);
+	frame_table_release(&frames);
+	fixture_release(&f);
+}
+END_TEST
+
 START_TEST(late_thread_starts_behind_a_gap)
 {
 	struct frame_table frames;
@@ -522,7 +588,7 @@ START_TEST(late_thread_starts_behind_a_gap)
 	call_tree_init(&tree, &f.view, &frames);
 	timeline_finish(t, &f.view, &tree, 300000);
 	ck_assert_uint_eq(t->threads[1].runs[0].node, TIMELINE_GAP);
-	ck_assert_uint_eq(t->threads[1].runs[0].weight_ns, 25 * MS);
+	ck_assert_uint_eq(t->threads[1].runs[0].weight, 25 * MS);
 	call_tree_release(&tree);
 	frame_table_release(&frames);
 	exporter_find("speedscope")->events_free(t);
@@ -593,6 +659,9 @@ START_TEST(formats_are_found_by_name_and_file)
 	ck_assert_ptr_eq(exporter_for_file("x/callgrind.out.12"), exporter_find("callgrind"));
 	ck_assert_ptr_eq(exporter_for_file("a.speedscope.json"), exporter_find("speedscope"));
 	ck_assert_ptr_eq(exporter_for_file("a.SVG"), exporter_find("flamegraph"));
+	ck_assert_ptr_eq(exporter_for_file("a.trace.json"), exporter_find("chrome"));
+	ck_assert_ptr_eq(exporter_for_file("massif.out.7"), exporter_find("massif"));
+	ck_assert_ptr_eq(exporter_for_file("a.pb.gz"), exporter_find("pprof"));
 	ck_assert_ptr_eq(exporter_for_file("a.prof"), exporter_find("pstats"));
 	ck_assert_ptr_eq(exporter_for_file("a.folded"), exporter_find("collapsed"));
 	ck_assert_ptr_null(exporter_for_file("x.svg/a.json"));
@@ -605,8 +674,10 @@ END_TEST
 START_TEST(files_can_be_kept)
 {
 	const char *folder = getenv("SCPROF_EXPORTS");
-	static const char *const names[] = {"fixture.callgrind", "fixture.folded", "fixture.svg",
-					    "fixture.pstats", "fixture.speedscope.json"};
+	static const char *const names[] = {"fixture.callgrind", "fixture.trace.json",
+					    "fixture.folded",    "fixture.svg",
+					    "fixture.massif",    "fixture.pb.gz",
+					    "fixture.pstats",    "fixture.speedscope.json"};
 
 	for (size_t i = 0; folder && i < exporter_count; i++) {
 		const struct exporter *exporter = exporter_table[i];
@@ -647,8 +718,10 @@ int main(void)
 	tcase_add_test(tests, short_paths_leave_out_what_is_the_same);
 	tcase_add_loop_test(tests, tree_and_graph_agree_with_the_model, 0, 4);
 	tcase_add_test(tests, recursion_counts_once);
-	tcase_add_loop_test(tests, flame_boxes_cover_the_total, 0, 8);
+	tcase_add_loop_test(tests, flame_boxes_cover_the_total, 0, 4 * MODEL_WEIGHTS);
 	tcase_add_loop_test(tests, timeline_keeps_the_total_however_small, 0, 10);
+	tcase_add_loop_test(tests, memory_keeps_the_total_however_small, 0,
+			    5 * (MODEL_WEIGHTS - MODEL_MALLOC));
 	tcase_add_test(tests, late_thread_starts_behind_a_gap);
 	tcase_add_test(tests, deep_stacks_are_no_trouble);
 	tcase_add_test(tests, clean_text_leaves_one_line_of_valid_utf8);

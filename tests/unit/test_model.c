@@ -371,20 +371,20 @@ START_TEST(helpers_go_with_their_line)
 	bulk = maker_frame(&maker, 0, work, 1);
 	busy = maker_frame(&maker, 0, work, 2);
 	for (int i = 0; i < 100; i++) {
-		/* Line 1 is seen in the loop in 3 of 103 samples, line 2 in 50 of 150. */
+		/* Line 1: in the loop in 3 of 103 samples outside calls; line 2: in half. */
 		maker_sample(&maker, 0, bulk, n.helper, 0, MS);
 		if (i < 3)
-			maker_sample(&maker, 0, bulk, n.loop, 0, MS);
+			maker_sample(&maker, 0, bulk, n.loop, 0, 10 * MS);
+		maker_sample(&maker, 0, bulk, n.loop, TRACE_SAMPLE_CALL_C, MS);
 		maker_sample(&maker, 1, busy, n.memcpy, 0, MS);
-		if (i % 2)
-			maker_sample(&maker, 1, busy, n.loop, 0, MS);
+		maker_sample(&maker, 1, busy, n.loop, 0, MS);
 	}
 	read_model(500 * MS);
 
 	ck_assert_uint_eq(line_of("work", 1)->self.native_ns, 100 * MS);
-	ck_assert_uint_eq(line_of("work", 1)->self.python_ns, 3 * MS);
+	ck_assert_uint_eq(line_of("work", 1)->self.python_ns, 130 * MS);
 	ck_assert_uint_eq(line_of("work", 2)->self.native_ns, 0);
-	ck_assert_uint_eq(line_of("work", 2)->self.python_ns, 150 * MS);
+	ck_assert_uint_eq(line_of("work", 2)->self.python_ns, 200 * MS);
 	ck_assert_uint_eq(view->threads[0].total.native_ns, 100 * MS);
 	ck_assert_uint_eq(view->threads[1].total.native_ns, 0);
 	ck_assert_uint_eq(view->native_count, 1);
@@ -465,6 +465,76 @@ START_TEST(filters_on_time_cut_events)
 	ck_assert_uint_eq(slept[0] + slept[1] + slept[2], slept[3]);
 	ck_assert_uint_eq(cpu[3], 10 * (5 * MS + 1));
 	ck_assert_uint_eq(slept[3], 100 * MS);
+}
+END_TEST
+
+/* The same as --from and --to for each stretch, and together their sum. */
+START_TEST(phases_are_windows)
+{
+	static const uint64_t borders[][2] = {{15, 77}, {77, 120}, {150, 170}};
+	static const char *const a_and_b[] = {"a", "[b]"}, *const only_a[] = {"a"},
+				 *const nothing[] = {"c"};
+	uint64_t cpu[3], samples[3], slept[3];
+	char path[64];
+	struct err err = {0};
+	uint32_t work, at;
+
+	one_thread();
+	maker_process(&maker, 1, 200, 0);
+	maker_thread(&maker, 1, 1, 200, "");
+	work = maker_code(&maker, APP, "work", 1);
+	at = maker_frame(&maker, 0, work, 1);
+	for (int i = 0; i < 10; i++) {
+		maker_sample_as(&maker, 0, at, 0, 0, 5 * MS + 1, 10 * MS + 3);
+		maker_wait(&maker, 0, at, TRACE_WAIT_SLEEP, 10 * MS, 0);
+		maker_sample(&maker, 1, at, 0, 0, 20 * MS);
+	}
+	maker_mark(&maker, 0, TRACE_MARK_LABEL, 15 * MS, "a");
+	maker_mark(&maker, 0, TRACE_MARK_LABEL, 77 * MS, "b");
+	maker_mark(&maker, 0, TRACE_MARK_LABEL, 120 * MS, "");
+	maker_mark(&maker, 0, TRACE_MARK_LABEL, 150 * MS, "a");
+	maker_mark(&maker, 0, TRACE_MARK_STOP, 170 * MS, "");
+	options.filter.processes = (const char *const[]){"100"};
+	options.filter.process_count = 1;
+	for (int i = 0; i < 3; i++) {
+		options.filter.from_ns = borders[i][0] * MS;
+		options.filter.to_ns = borders[i][1] * MS;
+		read_model(201 * MS);
+		cpu[i] = view->total.cpu_ns;
+		samples[i] = view->total.samples;
+		slept[i] = view->total.wait_ns[TRACE_WAIT_SLEEP];
+	}
+	options.filter = (struct model_filter){.to_ns = UINT64_MAX};
+	options.phases = true;
+	read_model(201 * MS);
+	ck_assert_uint_eq(view->phase_count, 3);
+	for (size_t i = 0; i < 3; i++) {
+		ck_assert_str_eq(view->phases[i].label, i == 1 ? "b" : "a");
+		ck_assert_uint_eq(view->phases[i].start_ns, borders[i][0] * MS);
+		ck_assert_uint_eq(view->phases[i].end_ns, borders[i][1] * MS);
+		ck_assert_uint_eq(view->phases[i].cpu_ns, cpu[i]);
+	}
+	options.filter.phases = only_a;
+	options.filter.phase_count = 1;
+	read_model(201 * MS);
+	ck_assert_uint_eq(view->phase_count, 2);
+	ck_assert_uint_eq(view->process_count, 1);
+	ck_assert_uint_eq(view->duration_ns, 82 * MS);
+	ck_assert_uint_eq(view->total.cpu_ns, cpu[0] + cpu[2]);
+	ck_assert_uint_eq(view->total.samples, samples[0] + samples[2]);
+	ck_assert_uint_eq(view->total.wait_ns[TRACE_WAIT_SLEEP], slept[0] + slept[2]);
+	options.filter.phases = a_and_b;
+	options.filter.phase_count = 2;
+	read_model(201 * MS);
+	ck_assert_uint_eq(view->total.cpu_ns, cpu[0] + cpu[1] + cpu[2]);
+	ck_assert_uint_eq(view->total.samples, samples[0] + samples[1] + samples[2]);
+	options.filter.phases = nothing;
+	options.filter.phase_count = 1;
+	model_free(model);
+	model = model_new(&options);
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", trace_fd);
+	ck_assert_int_eq(model_add_path(model, path, &err), -1);
+	ck_assert_ptr_nonnull(strstr(err.text, "no such phase"));
 }
 END_TEST
 
@@ -601,6 +671,28 @@ START_TEST(traces_merge)
 }
 END_TEST
 
+/* What a thread stood ready for is told apart, in samples and in waits; never more than there is.
+ */
+START_TEST(being_ready_is_a_wait_of_its_own)
+{
+	struct trace_sample sample = {.flags = TRACE_SAMPLE_FIRST, .wall_ns = 10 * MS};
+	struct trace_wait wait = {.kind = TRACE_WAIT_LOCK, .wall_ns = 40 * MS};
+
+	one_thread();
+	sample.node = wait.node = maker_frame(&maker, 0, maker_code(&maker, APP, "work", 1), 1);
+	for (uint64_t ready_ns = 5 * MS; ready_ns <= 50 * MS; ready_ns *= 10) {
+		sample.time_ns = wait.time_ns + 10 * MS;
+		wait.time_ns += 50 * MS;
+		sample.ready_ns = wait.ready_ns = ready_ns;
+		trace_writer_sample(maker.w, 0, &sample);
+		trace_writer_wait(maker.w, 0, &wait);
+	}
+	read_model(100 * MS);
+	ck_assert_uint_eq(line_of("work", 2)->self.wait_ns[TRACE_WAIT_RUNNABLE], 60 * MS);
+	ck_assert_uint_eq(line_of("work", 2)->self.wait_ns[TRACE_WAIT_LOCK], 35 * MS);
+}
+END_TEST
+
 /* After an exec the kernel's clocks go on: the first program's time is not missing twice. */
 START_TEST(cpu_seen_follows_an_exec)
 {
@@ -621,6 +713,21 @@ START_TEST(cpu_seen_follows_an_exec)
 	maker_process_end(&maker, 1, 200 * MS, 100 * MS);
 	read_model(200 * MS);
 	ck_assert(fabs(view->quality.cpu_seen_fraction - 1) < 1e-9);
+}
+END_TEST
+
+/* What was not recorded is not missing. */
+START_TEST(cpu_seen_is_not_of_paused_processes)
+{
+	uint32_t work;
+
+	one_thread();
+	work = maker_code(&maker, APP, "work", 1);
+	maker_sample(&maker, 0, maker_frame(&maker, 0, work, 1), 0, 0, 40 * MS);
+	maker_mark(&maker, 0, TRACE_MARK_STOP, 45 * MS, "");
+	maker_process_end(&maker, 0, 200 * MS, 150 * MS);
+	read_model(200 * MS);
+	ck_assert(view->quality.cpu_seen_fraction == 0);
 }
 END_TEST
 
@@ -680,10 +787,13 @@ int main(void)
 	tcase_add_test(tests, without_symbols_helpers_are_python);
 	tcase_add_test(tests, shares_of_odd_amounts_are_exact);
 	tcase_add_test(tests, filters_on_time_cut_events);
+	tcase_add_test(tests, phases_are_windows);
 	tcase_add_test(tests, filters_on_names);
 	tcase_add_test(tests, a_thread_is_found_by_its_later_name);
 	tcase_add_test(tests, traces_merge);
+	tcase_add_test(tests, being_ready_is_a_wait_of_its_own);
 	tcase_add_test(tests, cpu_seen_follows_an_exec);
+	tcase_add_test(tests, cpu_seen_is_not_of_paused_processes);
 	tcase_add_test(tests, split_trees_have_a_root_for_each_thread);
 	tcase_add_test(tests, sources_come_from_the_trace);
 	return unit_run("model", tests);

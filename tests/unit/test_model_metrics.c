@@ -23,8 +23,9 @@ static void add_sample(struct metrics *m, double weight)
 	m->cpu_square += weight * weight;
 }
 
-/* How often the interval holds share, of count samples; spread: the weights' exponential part. */
-static double coverage(double share, int count, double spread, uint64_t seed)
+/* How often the interval holds share, of count samples and one that weighs as much as `heavy`;
+ * spread: the weights' exponential part. */
+static double coverage(double share, int count, double spread, double heavy, uint64_t seed)
 {
 	uint64_t state = seed;
 	int hits = 0;
@@ -33,9 +34,11 @@ static double coverage(double share, int count, double spread, uint64_t seed)
 		struct metrics line = {0}, whole = {0};
 		double low, high;
 
-		for (int i = 0; i < count; i++) {
+		for (int i = heavy > 0 ? -1 : 0; i < count; i++) {
 			double weight = 1e6 * (1 - spread - spread * log(1 - uniform(&state)));
 
+			if (i < 0)
+				weight = 1e6 * heavy;
 			add_sample(&whole, weight);
 			if (uniform(&state) < share)
 				add_sample(&line, weight);
@@ -52,16 +55,18 @@ START_TEST(interval_holds_the_truth)
 		double share;
 		int count;
 		double spread;
+		double heavy;
 		double least;
 	} cases[] = {
-		{0.5, 100, 0, 0.93},   {0.1, 200, 0, 0.93},   {0.02, 1000, 0, 0.93},
-		{0.3, 500, 0.5, 0.93}, {0.05, 1000, 1, 0.92}, {0.5, 50, 1, 0.91},
-		{0.9, 300, 0.3, 0.93},
+		{0.5, 100, 0, 0, 0.93},   {0.1, 200, 0, 0, 0.93},   {0.02, 1000, 0, 0, 0.93},
+		{0.3, 500, 0.5, 0, 0.93}, {0.05, 1000, 1, 0, 0.92}, {0.5, 50, 1, 0, 0.91},
+		{0.9, 300, 0.3, 0, 0.93}, {0.1, 50, 0, 50, 0.88},   {0.3, 50, 0, 50, 0.91},
+		{0.9, 50, 0, 50, 0.87},   {0.5, 50, 0, 25, 0.93},
 	};
 
 	for (size_t i = 0; i < sizeof(cases) / sizeof(*cases); i++) {
 		double hit = coverage(cases[i].share, cases[i].count, cases[i].spread,
-				      88172645463325252u + i);
+				      cases[i].heavy, 88172645463325252u + i);
 
 		ck_assert_msg(hit >= cases[i].least && hit <= 0.99, "case %zu: %.4f", i, hit);
 	}

@@ -11,6 +11,7 @@
 #include "formats/trace_frame.h"
 #include "tests/fuzz/fuzz.h"
 #include "tests/unit/fixture.h"
+#include "tests/unit/fixture_memory.h"
 #include "tests/unit/unit.h"
 
 #define MANY 50000u
@@ -84,13 +85,16 @@ static void read_mutant(const struct buf *b)
 	free(copy);
 }
 
-static struct buf fixture_bytes(void)
+/* The traces that are mutated: one of samples, one of memory events. */
+static void (*const fixtures[])(int fd) = {fixture_write, fixture_memory_write};
+
+static struct buf fixture_bytes(int which)
 {
 	int fd = unit_temporary();
 	int copy = dup(fd);
 	struct buf bytes;
 
-	fixture_write(fd);
+	fixtures[which](fd);
 	bytes = unit_content(copy);
 	close(copy);
 	return bytes;
@@ -98,7 +102,7 @@ static struct buf fixture_bytes(void)
 
 START_TEST(mutated_files)
 {
-	struct buf original = fixture_bytes();
+	struct buf original = fixture_bytes(_i);
 	struct buf mutant = {0};
 	uint64_t state = 0x5c9a0f;
 
@@ -116,7 +120,7 @@ END_TEST
 
 START_TEST(mutated_contents)
 {
-	struct buf original = fixture_bytes();
+	struct buf original = fixture_bytes(_i);
 	struct frame_writer *frames = frame_writer_new(1);
 	struct buf contents[MAX_FRAMES] = {0};
 	struct buf mutant = {0};
@@ -176,7 +180,7 @@ START_TEST(bombs_are_defused)
 	content.data[2] = 0x80 | ((size - 4) >> 14 & 0x7f);
 	content.data[3] = (uint8_t)((size - 4) >> 21);
 	buf_release(&file);
-	file = fixture_bytes();
+	file = fixture_bytes(0);
 	ck_assert_int_eq(frame_writer_add(frames, &content, NULL, 0, &file, NULL), 0);
 	ck_assert_int_eq(frame_writer_add(frames, &content, NULL, 0, &file, NULL), 0);
 	buf_release(&content);
@@ -191,8 +195,8 @@ int main(void)
 {
 	TCase *tests = tcase_create("mutate");
 
-	tcase_add_test(tests, mutated_files);
-	tcase_add_test(tests, mutated_contents);
+	tcase_add_loop_test(tests, mutated_files, 0, 2);
+	tcase_add_loop_test(tests, mutated_contents, 0, 2);
 	tcase_add_loop_test(tests, bombs_are_defused, 0, 2);
 	return unit_run("mutate", tests);
 }

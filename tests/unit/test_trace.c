@@ -57,7 +57,163 @@ START_TEST(everything_comes_back)
 }
 END_TEST
 
+/* Everything that a reader gave so far, in numbers. */
+struct given {
+	size_t blocks, samples, waits, heap, copies, marks, footprints, losses;
+};
+
+/* Takes all blocks that are there. */
+static void take_blocks(struct trace_reader *r, struct given *given)
+{
+	struct trace_block block;
+	struct err err = {0};
+	int ret;
+
+	while ((ret = trace_reader_next(r, &block, &err)) == 1) {
+		given->blocks++;
+		given->samples += block.sample_count;
+		given->waits += block.wait_count;
+		given->heap += block.heap_count;
+		given->copies += block.copy_count;
+		given->marks += block.mark_count;
+		given->footprints += block.footprint_count;
+		given->losses += block.loss_count;
+	}
+	ck_assert_msg(ret == 0, "%s", err.text);
+}
+
+static struct buf fixture_content(void)
+{
+	int fd = unit_temporary();
+	int copy = dup(fd);
+	struct buf content;
+
+	fixture_write(fd);
+	content = unit_content(copy);
+	close(copy);
+	return content;
+}
+
+START_TEST(a_growing_file_is_followed)
+{
+	struct buf content = fixture_content();
+	char path[] = "/tmp/scprof-follow-XXXXXX";
+	int to = mkstemp(path);
+	struct trace_reader *whole = open_content(&content);
+	struct trace_reader *r = NULL;
+	struct given expected = {0}, given = {0};
+	struct err err = {0};
+	bool early;
+
+	take_blocks(whole, &expected);
+	ck_assert_ptr_null(trace_reader_open_follow("/nonexistent/t.trace", &early, &err));
+	ck_assert(early);
+	ck_assert_ptr_null(trace_reader_open_follow("/tmp", &early, &err));
+	ck_assert(!early);
+	for (size_t i = 0; i <= content.size; i++) {
+		if (!r) {
+			r = trace_reader_open_follow(path, &early, &err);
+			ck_assert_msg(r || early, "byte %zu: %s", i, err.text);
+		}
+		if (r)
+			take_blocks(r, &given);
+		if (i < content.size)
+			ck_assert_int_eq(write(to, content.data + i, 1), 1);
+	}
+	ck_assert_ptr_nonnull(r);
+	ck_assert_int_eq(memcmp(&given, &expected, sizeof(given)), 0);
+	ck_assert_ptr_nonnull(trace_reader_end(r));
+	ck_assert_ptr_null(trace_reader_damage(r));
+	ck_assert_uint_eq(trace_reader_bytes(r), content.size);
+	ck_assert_uint_eq(trace_reader_defs(r)->symbol_count,
+			  trace_reader_defs(whole)->symbol_count);
+	trace_reader_close(r);
+	trace_reader_close(whole);
+	buf_release(&content);
+	close(to);
+	unlink(path);
+}
+END_TEST
+
+/* A writer without disk space takes back what it could not complete. */
+START_TEST(a_followed_file_may_take_back_half_a_block)
+{
+	struct buf content = fixture_content();
+	char path[] = "/tmp/scprof-follow-XXXXXX";
+	int to = mkstemp(path);
+	struct trace_reader *whole = open_content(&content), *r;
+	struct given expected = {0}, given = {0};
+	struct trace_block block;
+	struct err err = {0};
+	bool early;
+	size_t half = content.size / 2;
+
+	take_blocks(whole, &expected);
+	ck_assert_int_eq(write(to, content.data, half), (ssize_t)half);
+	r = trace_reader_open_follow(path, &early, &err);
+	ck_assert_msg(r != NULL, "%s", err.text);
+	take_blocks(r, &given);
+	ck_assert_int_eq(ftruncate(to, (off_t)trace_reader_bytes(r)), 0);
+	take_blocks(r, &given);
+	half = trace_reader_bytes(r);
+	ck_assert_int_eq(pwrite(to, content.data + half, content.size - half, (off_t)half),
+			 (ssize_t)(content.size - half));
+	take_blocks(r, &given);
+	ck_assert_int_eq(memcmp(&given, &expected, sizeof(given)), 0);
+	ck_assert_ptr_null(trace_reader_damage(r));
+	ck_assert_int_eq(ftruncate(to, 0), 0);
+	ck_assert_int_eq(trace_reader_next(r, &block, &err), -1);
+	trace_reader_close(r);
+	trace_reader_close(whole);
+	buf_release(&content);
+	close(to);
+	unlink(path);
+}
+END_TEST
+
 /* With SCPROF_WRITE_GOLDEN=FILE the golden trace is written there: once per version. */
+START_TEST(refusals_come_back)
+{
+	int fd = unit_temporary();
+	int copy = dup(fd);
+	struct trace_writer *w = open_writer(fd, 0);
+	struct trace_end end = {0};
+	struct trace_block block;
+	struct err err = {0};
+	const struct trace_refusal *back;
+	struct trace_reader *r;
+	struct buf content;
+
+	for (int i = 0; i < 1000; i++)
+		trace_writer_refusal(w, &(struct trace_refusal){
+						.pid = i,
+						.parent_pid = i + 1,
+						.python = i % 2,
+						.time_ns = (uint64_t)i,
+						.command = unit_text(i % 2 ? "python2 a b" : ""),
+						.why = unit_text("it is too old"),
+					});
+	ck_assert_int_eq(trace_writer_finish(w, &end, &err), 0);
+	trace_writer_free(w);
+	content = unit_content(copy);
+	r = open_content(&content);
+	while (trace_reader_next(r, &block, &err) == 1) {
+	}
+	ck_assert_uint_eq(trace_reader_defs(r)->refusal_count, 1000);
+	back = &trace_reader_defs(r)->refusals[7];
+	ck_assert_int_eq(back->pid, 7);
+	ck_assert_int_eq(back->parent_pid, 8);
+	ck_assert(back->python);
+	ck_assert_uint_eq(back->time_ns, 7);
+	ck_assert_str_eq(back->command.data, "python2 a b");
+	ck_assert_str_eq(back->why.data, "it is too old");
+	ck_assert_str_eq(back[1].command.data, "");
+	trace_reader_close(r);
+	buf_release(&content);
+	close(copy);
+}
+END_TEST
+
 START_TEST(golden_trace_stays_readable)
 {
 	const char *write_to = getenv("SCPROF_WRITE_GOLDEN");
@@ -205,6 +361,7 @@ struct totals {
 	uint64_t waits;
 	uint64_t wall_ns;
 	uint64_t cpu_ns;
+	uint64_t ready_ns;
 	uint64_t lost[TRACE_LOSS_KINDS];
 };
 
@@ -221,11 +378,13 @@ static struct totals read_totals(const struct buf *content)
 		for (size_t i = 0; i < block.sample_count; i++) {
 			totals.wall_ns += block.samples[i].wall_ns;
 			totals.cpu_ns += block.samples[i].cpu_ns;
+			totals.ready_ns += block.samples[i].ready_ns;
 			ck_assert(!i || block.samples[i].time_ns >= block.samples[i - 1].time_ns);
 		}
 		for (size_t i = 0; i < block.wait_count; i++) {
 			totals.wall_ns += block.waits[i].wall_ns;
 			totals.cpu_ns += block.waits[i].cpu_ns;
+			totals.ready_ns += block.waits[i].ready_ns;
 		}
 		for (size_t i = 0; i < block.loss_count; i++)
 			totals.lost[block.losses[i].kind] += block.losses[i].count;
@@ -248,21 +407,25 @@ START_TEST(ticks_add_up)
 	uint64_t now = 123456;
 	uint64_t wall = 0;
 	uint64_t cpu = 0;
+	uint64_t ready = 0;
 
 	for (uint32_t i = 0; i < 5000; i++) {
 		uint64_t span = unit_random(&state) % 2000000;
+		uint64_t stood = span / 3;
 		uint64_t used = span ? unit_random(&state) % (span + span / 50) : 0;
 
 		now += span;
 		wall += span;
 		cpu += used;
+		ready += stood;
 		if (unit_random(&state) % 10) {
 			struct trace_sample sample = {
-				.time_ns = now, .wall_ns = span, .cpu_ns = used};
+				.time_ns = now, .wall_ns = span, .cpu_ns = used, .ready_ns = stood};
 
 			trace_writer_sample(w, 0, &sample);
 		} else {
-			struct trace_wait wait = {.time_ns = now, .wall_ns = span, .cpu_ns = used};
+			struct trace_wait wait = {
+				.time_ns = now, .wall_ns = span, .cpu_ns = used, .ready_ns = stood};
 
 			trace_writer_wait(w, 0, &wait);
 		}
@@ -277,6 +440,8 @@ START_TEST(ticks_add_up)
 	ck_assert_uint_gt(totals.wall_ns + tick, wall);
 	ck_assert_uint_lt(totals.cpu_ns, cpu + tick);
 	ck_assert_uint_gt(totals.cpu_ns + tick, cpu);
+	ck_assert_uint_le(totals.ready_ns, ready);
+	ck_assert_uint_gt(totals.ready_ns + tick, ready);
 	buf_release(&content);
 	close(fd);
 }
@@ -458,6 +623,9 @@ int main(void)
 	TCase *tests = tcase_create("trace");
 
 	tcase_add_test(tests, everything_comes_back);
+	tcase_add_test(tests, a_growing_file_is_followed);
+	tcase_add_test(tests, a_followed_file_may_take_back_half_a_block);
+	tcase_add_test(tests, refusals_come_back);
 	tcase_add_test(tests, golden_trace_stays_readable);
 	tcase_add_test(tests, plain_zstd_decodes_it);
 	tcase_add_test(tests, pipes_are_read);

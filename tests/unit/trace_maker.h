@@ -34,8 +34,9 @@ static inline struct trace_text maker_text(const char *text)
 	return (struct trace_text){.data = text, .size = strlen(text)};
 }
 
-/* Takes fd. */
-static inline void maker_open(struct maker *m, int fd, uint64_t realtime_ns)
+/* Takes fd. The rates are those of the header: 0 when memory or copies are not recorded. */
+static inline void maker_open_rates(struct maker *m, int fd, uint64_t realtime_ns,
+				    uint64_t memory_rate, uint64_t copy_rate)
 {
 	static const struct trace_text command[] = {
 		{.data = "python3", .size = 7},
@@ -60,12 +61,19 @@ static inline void maker_open(struct maker *m, int fd, uint64_t realtime_ns)
 		.source = true,
 		.tick_ns = 1,
 		.options = maker_text("-o run.trace"),
+		.memory_rate = memory_rate,
+		.copy_rate = copy_rate,
 	};
 
 	memset(m, 0, sizeof(*m));
 	m->w = trace_writer_open(fd, &header, 0, &err);
 	if (!m->w)
 		maker_die("trace_writer_open", &err);
+}
+
+static inline void maker_open(struct maker *m, int fd, uint64_t realtime_ns)
+{
+	maker_open_rates(m, fd, realtime_ns, 0, 0);
 }
 
 static inline void maker_process_as(struct maker *m, uint32_t index, int32_t pid, uint32_t parent,
@@ -199,6 +207,94 @@ static inline void maker_wait(struct maker *m, uint32_t thread, uint32_t node,
 				  .wall_ns = wall_ns,
 				  .cpu_ns = cpu_ns,
 			  });
+}
+
+/* Memory events happen at the thread's present time, see maker_pass. An ALLOC's block number is
+ * returned. */
+static inline uint64_t maker_alloc_as(struct maker *m, uint32_t thread, uint32_t node,
+				      uint64_t size, enum trace_heap_kind kind, uint32_t flags)
+{
+	return trace_writer_heap(m->w, m->process_of[thread],
+				 &(struct trace_heap){
+					 .op = TRACE_HEAP_ALLOC,
+					 .thread = thread,
+					 .node = node,
+					 .kind = kind,
+					 .flags = flags,
+					 .time_ns = m->now_ns[thread],
+					 .size = size,
+				 });
+}
+
+static inline uint64_t maker_alloc(struct maker *m, uint32_t thread, uint32_t node, uint64_t size)
+{
+	return maker_alloc_as(m, thread, node, size, TRACE_HEAP_PYTHON, 0);
+}
+
+static inline void maker_free(struct maker *m, uint32_t thread, uint64_t block)
+{
+	trace_writer_heap(m->w, m->process_of[thread],
+			  &(struct trace_heap){
+				  .op = TRACE_HEAP_FREE,
+				  .thread = thread,
+				  .time_ns = m->now_ns[thread],
+				  .block = block,
+			  });
+}
+
+static inline void maker_resize(struct maker *m, uint32_t thread, uint64_t block, uint64_t size)
+{
+	trace_writer_heap(m->w, m->process_of[thread],
+			  &(struct trace_heap){
+				  .op = TRACE_HEAP_RESIZE,
+				  .thread = thread,
+				  .time_ns = m->now_ns[thread],
+				  .block = block,
+				  .size = size,
+			  });
+}
+
+static inline void maker_copy(struct maker *m, uint32_t thread, uint32_t node,
+			      enum trace_copy_kind kind, uint64_t size)
+{
+	trace_writer_copy(m->w, m->process_of[thread],
+			  &(struct trace_copy){
+				  .thread = thread,
+				  .node = node,
+				  .kind = kind,
+				  .time_ns = m->now_ns[thread],
+				  .size = size,
+			  });
+}
+
+static inline void maker_footprint(struct maker *m, uint32_t process, uint64_t time_ns,
+				   uint64_t rss_bytes)
+{
+	trace_writer_footprint(m->w, process,
+			       &(struct trace_footprint){
+				       .time_ns = time_ns,
+				       .rss_bytes = rss_bytes,
+				       .file_bytes = rss_bytes / 4,
+				       .minor_faults = rss_bytes / 4096,
+			       });
+}
+
+/* label is "" but for TRACE_MARK_LABEL. */
+static inline void maker_mark(struct maker *m, uint32_t process, enum trace_mark_kind kind,
+			      uint64_t time_ns, const char *label)
+{
+	trace_writer_mark(m->w, &(struct trace_mark){
+					.process = process,
+					.kind = kind,
+					.time_ns = time_ns,
+					.label = maker_text(label),
+				});
+}
+
+/* Time passes for a thread that nothing is seen of. */
+static inline void maker_pass(struct maker *m, uint32_t thread, uint64_t time_ns)
+{
+	m->now_ns[thread] += time_ns;
 }
 
 static inline void maker_process_end(struct maker *m, uint32_t process, uint64_t time_ns,

@@ -6,8 +6,9 @@
 UNIT_SRC := $(sort $(wildcard tests/unit/test_*.c))
 UNIT_PROGRAMS := $(UNIT_SRC:%.c=$(O)/%)
 # These test formats/ alone; the others may use everything but the tools' own files.
-UNIT_FORMATS := $(patsubst %,$(O)/tests/unit/test_%,base json opt trace damage mutate line_table elf)
-UNIT_SUPPORT := $(call objs,tests/unit/fixture.c tests/fuzz/fuzz_check.c)
+UNIT_FORMATS := $(patsubst %,$(O)/tests/unit/test_%,base json opt trace trace_memory damage \
+	damage_memory mutate line_table elf)
+UNIT_SUPPORT := $(call objs,tests/unit/fixture.c tests/unit/fixture_memory.c tests/fuzz/fuzz_check.c)
 UNIT_LIBRARY := $(O)/tests/unit/libscprof.a
 UNIT_LIBS = $(shell $(PKG_CONFIG) --libs check 2>/dev/null)
 
@@ -28,6 +29,21 @@ $(filter-out $(UNIT_FORMATS),$(UNIT_PROGRAMS)): $(O)/tests/unit/test_%: $(O)/tes
 		$(UNIT_LIBRARY)
 	$(call say,LINK,$@)
 	$(Q)$(unit_link)
+
+$(O)/tests/unit/test_drain_heap $(O)/tests/unit/test_drain_lanes: $(call objs,tests/unit/scene.c)
+
+# Parts of the agent that need nothing of it; the test supplies what they ask for.
+$(O)/tests/unit/test_countdown: $(call objs,record/agent/countdown.c)
+$(O)/tests/unit/test_heap_set: $(call objs,record/agent/heap_set.c)
+$(O)/tests/unit/test_patch: $(call objs,record/agent/patch.c)
+# What it loads calls functions of the program.
+$(O)/tests/unit/test_patch: BASE_LDFLAGS += -rdynamic -ldl
+$(O)/tests/unit/test_patch: | $(O)/tests/unit/patch_object_lazy.so $(O)/tests/unit/patch_object_now.so
+
+$(O)/tests/unit/patch_object_%.so: tests/unit/patch_object.c $(O)/flags
+	$(call say,CC,$@)
+	@mkdir -p $(@D)
+	$(Q)$(CC) $(COMMON_CFLAGS) $(WARN) -O1 -fPIC -fplt -shared -Wl,-z,$* -Wl,-z,relro -o $@ $<
 
 $(UNIT_LIBRARY): $(CONVERT_OBJ) $(ANALYZE_OBJ) $(MODEL_OBJ) $(RECORD_OBJ) $(FORMATS_OBJ)
 	$(call say,AR,$@)
@@ -50,7 +66,7 @@ $(O)/tests/unit/measure_trace: $(call objs,tests/unit/measure_trace.c) $(FORMATS
 	$(call say,LINK,$@)
 	$(Q)$(unit_link)
 
-## measure-trace bytes a sample, and samples written and read a second
+## measure-trace bytes a sample or heap event, and how many are written and read a second
 .PHONY: measure-trace
 measure-trace: $(O)/tests/unit/measure_trace
 	$(Q)$<
