@@ -7,25 +7,49 @@
 
 #define RING_RESERVED 0x80000000u
 
-/* The next record, NULL when there is none. *size is its length in the ring. */
-static const struct ring_record *ring_next(struct target *t, uint64_t tail, uint64_t head,
-					   bool dead, size_t *size)
+/* Bytes from `at` on that are 0, at most `most`, in steps of 8. */
+static size_t zeros(const struct target *t, size_t at, size_t most)
 {
-	size_t at = (size_t)(tail & (RING_DATA_SIZE - 1));
-	struct ring_record *record = (struct ring_record *)(t->data + at);
+	size_t size = 0;
+	uint64_t word;
+
+	while (size < most) {
+		memcpy(&word, t->data + at + size, sizeof(word));
+		if (word)
+			break;
+		size += sizeof(word);
+	}
+	return size;
+}
+
+/* What comes next: the number of bytes in the ring, 0 when there is nothing. *record is NULL when
+ * they are to be stepped over. */
+static size_t ring_next(struct target *t, uint64_t tail, uint64_t head, bool dead,
+			const struct ring_record **record)
+{
+	size_t at = (size_t)(tail & (RING_DATA_SIZE - 1)), size;
+	size_t most =
+		head - tail < RING_DATA_SIZE - at ? (size_t)(head - tail) : RING_DATA_SIZE - at;
+	struct ring_record *next = (struct ring_record *)(t->data + at);
 	uint32_t word;
 
-	if (tail == head)
-		return NULL;
+	*record = NULL;
+	if (!most || at % RING_ALIGN)
+		return 0;
 	/* Paired with ring_commit in agent/ring_write.c. */
-	word = atomic_load_explicit(&record->size, memory_order_acquire);
-	if (word == 0 || (word & RING_RESERVED && !dead))
-		return NULL;
-	*size = word & ~RING_RESERVED;
-	if (*size < sizeof(*record) || *size % RING_ALIGN || *size > RING_DATA_SIZE - at ||
-	    *size > head - tail)
-		return NULL; /* not something our agent wrote */
-	return record;
+	word = atomic_load_explicit(&next->size, memory_order_acquire);
+	if (!dead && (word == 0 || word & RING_RESERVED))
+		return 0;
+	/* Its thread had moved head and got no further. There was nothing in that space before, and
+	 * whatever follows begins with its size. */
+	if (word == 0)
+		return zeros(t, at, most & ~(size_t)(RING_ALIGN - 1));
+	size = word & ~RING_RESERVED;
+	if (size < sizeof(*next) || size % RING_ALIGN || size > most)
+		return 0; /* not something our agent wrote */
+	if (!(word & RING_RESERVED) && next->type != RING_PAD)
+		*record = next;
+	return size;
 }
 
 /* Paired with ring_reserve in agent/ring_write.c: the space is zero before it is given back. */
@@ -43,11 +67,8 @@ void ring_drain(struct target *t, bool dead,
 	const struct ring_record *record;
 	size_t size;
 
-	while ((record = ring_next(t, tail, head, dead, &size))) {
-		uint32_t word = atomic_load_explicit(
-			&((struct ring_record *)(uintptr_t)record)->size, memory_order_relaxed);
-
-		if (!(word & RING_RESERVED) && record->type != RING_PAD)
+	while ((size = ring_next(t, tail, head, dead, &record)) > 0) {
+		if (record)
 			take(arg, record, size);
 		ring_release(t, tail, size);
 		tail += size;

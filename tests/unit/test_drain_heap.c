@@ -246,6 +246,39 @@ START_TEST(stacks_that_make_no_sense_are_said)
 }
 END_TEST
 
+/* A thread that was stopped for good between its step of `head` and its first word there. */
+static void leave_hole(struct scene *s, size_t size)
+{
+	struct ring_record *record = scene_put(s, RING_ALLOC, 0, size);
+
+	memset(record, 0, sizeof(*record));
+}
+
+START_TEST(what_a_thread_did_not_begin_hides_nothing)
+{
+	struct scene *s = scene_new(524288, false);
+	struct ring_heap *unfinished;
+
+	scene_put(s, RING_PAD, 0, 4096);
+	scene_heap(s, RING_ALLOC, 0x1000, 1, 0);
+	leave_hole(s, sizeof(struct ring_heap));
+	leave_hole(s, 8);
+	scene_heap(s, RING_ALLOC, 0x2000, 2, 0);
+	unfinished = scene_heap(s, RING_ALLOC, 0x3000, 3, 0);
+	unfinished->record.size |= 0x80000000u;
+	leave_hole(s, 16);
+	/* Up to the end of the data, and on at its beginning. */
+	drain_target(s->drain, &s->target);
+	ck_assert_uint_gt(s->target.ring->head, s->target.ring->tail);
+	leave_hole(s, RING_DATA_SIZE - s->target.ring->head % RING_DATA_SIZE);
+	leave_hole(s, 24);
+	scene_heap(s, RING_ALLOC, 0x4000, 4, 0);
+	leave_hole(s, 64);
+	ck_assert_str_eq(scene_finish(s), "+0:1n +1:2n +2:4n");
+	scene_free(s);
+}
+END_TEST
+
 START_TEST(ranges_that_make_no_sense_are_ignored)
 {
 	struct scene *s = scene_new(524288, false);
@@ -393,6 +426,7 @@ int main(void)
 	tcase_add_test(tests, times_go_on);
 	tcase_add_test(tests, threads_without_a_slot_are_nobody);
 	tcase_add_test(tests, stacks_that_make_no_sense_are_said);
+	tcase_add_test(tests, what_a_thread_did_not_begin_hides_nothing);
 	tcase_add_test(tests, ranges_that_make_no_sense_are_ignored);
 	tcase_add_test(tests, copies_and_marks);
 	tcase_add_test(tests, a_mark_parts_what_was_before_it);
