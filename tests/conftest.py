@@ -20,6 +20,7 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the long tests too")
     parser.addoption("--sanitized", action="store_true",
                      help="the tools are built with sanitizers: leave out what measures time")
+    parser.addoption("--missed", metavar="FILE", help="write down the names of what failed")
 
 
 def pytest_configure(config):
@@ -50,6 +51,11 @@ def pytest_terminal_summary(terminalreporter):
     failed = len(reports.get("failed", [])) + len(reports.get("error", []))
     terminalreporter.line("%d passed, %d failed, %d skipped" % (
         len(reports.get("passed", [])), failed, len(reports.get("skipped", []))))
+    missed = terminalreporter.config.getoption("--missed")
+    if missed:
+        with open(missed, "w") as file:
+            for report in reports.get("failed", []) + reports.get("error", []):
+                print(report.nodeid, file=file)
 
 
 @pytest.fixture(scope="session")

@@ -5,6 +5,11 @@
 
 Every suite prints a line "N passed, N failed, N skipped"; this closes with their sum. A suite that
 fails without counting a failure, or counts nothing, is itself a failure.
+
+The suite "truth" measures: chance, and what else the machine does, have a hand in each of its two
+thousand results. So a result that misses its bound there is measured again, REPEATS times, by the
+same test with the same bound; it counts as held when it holds every time, and what was missed is
+said. Where more than MOST_MISSED miss, that is no chance. Nothing else gets a second try.
 """
 
 import argparse
@@ -13,9 +18,12 @@ import re
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+REPEATS = 3
+MOST_MISSED = 3
 COUNT = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 
 
@@ -38,8 +46,7 @@ def python_with_pytest(build):
 def suites(options):
     build = options.build
     pytest = [python_with_pytest(build), "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider",
-              "--durations=15",
-              "--build", build]
+              "--rootdir", ROOT, "--durations=15", "--build", build]
     pytest += ["--slow"] if options.slow else []
     pytest += ["--sanitized"] if options.sanitized else []
     make = ["make", "--no-print-directory", "O=" + os.path.relpath(build, ROOT)]
@@ -71,6 +78,25 @@ def run_suite(command):
     return process.wait(), counted
 
 
+def measure(name, command):
+    """Runs a suite that measures; returns as run_suite does."""
+    with tempfile.NamedTemporaryFile("r", prefix="missed-") as file:
+        status, counted = run_suite(command + ["--missed", file.name])
+        missed = sorted(set(file.read().splitlines()))
+    # A test whose clean-up fails as well has failed twice.
+    if status != 1 or not counted or not 0 < counted[1] == len(missed) <= MOST_MISSED:
+        return status, counted
+    again = command[:-1] + missed
+    for number in range(REPEATS):
+        print("== %s: measured again, %d of %d: %s" % (name, number + 1, REPEATS, " ".join(again)))
+        sys.stdout.flush()
+        if run_suite(again) != (0, [len(missed), 0, 0]):
+            return status, counted
+    for each in missed:
+        print("%s: missed once, held %d times: %s" % (name, REPEATS, each))
+    return 0, [counted[0] + len(missed), 0, counted[2]]
+
+
 def main():
     # Started in the background these are ignored, and so they would be in every program under test.
     for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGHUP):
@@ -92,7 +118,7 @@ def main():
         print("== %s: %s" % (name, " ".join(command)))
         sys.stdout.flush()
         start = time.monotonic()
-        status, counted = run_suite(command)
+        status, counted = (measure(name, command) if name == "truth" else run_suite(command))
         if counted is None:
             print("%s: counted nothing (status %d)" % (name, status))
             counted = [0, 1, 0]
