@@ -18,9 +18,9 @@ static _Thread_local struct lane *own;
 static _Thread_local struct lane_chunk *pending_in; /* while a release is pending */
 static _Thread_local bool ended;                    /* the thread has no lane any more */
 
-static struct lane_chunk *chunk_at(uint32_t index)
+static struct lane_chunk *chunk_at(struct lane_area *in, uint32_t index)
 {
-	return (struct lane_chunk *)((char *)area + LANE_HEADER_SIZE +
+	return (struct lane_chunk *)((char *)in + LANE_HEADER_SIZE +
 				     (size_t)index * LANE_CHUNK_SIZE);
 }
 
@@ -71,17 +71,19 @@ static uint64_t ticks_now(void)
 /* Low indices first, so that few chunks are ever touched. */
 static struct lane_chunk *take_chunk(void)
 {
+	struct lane_area *from = area; /* there may be a new one the next moment */
+
 	for (uint32_t i = 0; i < LANE_CHUNKS / 64; i++) {
-		uint64_t bits = atomic_load_explicit(&area->free[i], memory_order_relaxed);
+		uint64_t bits = atomic_load_explicit(&from->free[i], memory_order_relaxed);
 
 		while (bits) {
 			uint64_t bit = bits & -bits;
 
 			/* Paired with give_back in lane_read.c: the chunk is zero again. */
-			bits = atomic_fetch_and_explicit(&area->free[i], ~bit,
+			bits = atomic_fetch_and_explicit(&from->free[i], ~bit,
 							 memory_order_acquire);
 			if (bits & bit)
-				return chunk_at(i * 64 + (uint32_t)__builtin_ctzll(bit));
+				return chunk_at(from, i * 64 + (uint32_t)__builtin_ctzll(bit));
 		}
 	}
 	return NULL;

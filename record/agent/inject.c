@@ -38,33 +38,48 @@ static void *(*real_dlsym)(void *, const char *);
 
 /* --- going --- */
 
-/* The memory of the last region, and of the one before. */
-static struct {
-	void *memory;
-	size_t size;
-} left[2];
+/* Fewer chunks in a row are not worth a mapping more. */
+#define LEAST_UNMAPPED 16u
 
-/* Whoever still writes there, from before, writes to memory that nobody reads. */
+/* The chunks that no thread has taken, and none will: `seen` is what the recorder sees. */
+static void unmap_chunks(const struct lane_area *seen, struct lane_area *area)
+{
+	uint64_t untaken[LANE_CHUNKS / 64];
+
+	for (size_t i = 0; i < LANE_CHUNKS / 64; i++)
+		untaken[i] = atomic_load_explicit(&seen->free[i], memory_order_relaxed);
+	for (size_t i = 0, count; i < LANE_CHUNKS; i += count + 1) {
+		count = 0;
+		while (i + count < LANE_CHUNKS && untaken[(i + count) / 64] >> (i + count) % 64 & 1)
+			count++;
+		if (count >= LEAST_UNMAPPED)
+			cpu_syscall(SYS_munmap,
+				    (char *)area + LANE_HEADER_SIZE + i * LANE_CHUNK_SIZE,
+				    count * LANE_CHUNK_SIZE);
+	}
+}
+
+/* Whoever still writes there, from before, writes to memory that nobody reads. However long such a
+ * thread does not get on, the memory must be there: so it stays for good, most of it untouched. */
 static void leave_region(void)
 {
 	struct ring_header *ring = agent.ring;
-	size_t size = lane_region_size(ring->lanes);
+	struct lane_area *area = NULL;
+	intptr_t seen = -1;
 
+	if (ring->lanes) {
+		area = (struct lane_area *)((char *)ring + RING_REGION_SIZE);
+		/* Of size 0: the same page once more, at another place. */
+		seen = (intptr_t)cpu_syscall(SYS_mremap, area, 0, LANE_HEADER_SIZE, MREMAP_MAYMOVE);
+	}
 	atomic_store_explicit(&ring->state, RING_DETACHED, memory_order_release);
-	cpu_syscall(SYS_mmap, ring, size, PROT_READ | PROT_WRITE,
+	cpu_syscall(SYS_mmap, ring, lane_region_size(area != NULL), PROT_READ | PROT_WRITE,
 		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE | MAP_FIXED, -1, 0);
 	atomic_store_explicit(&ring->state, RING_DETACHED, memory_order_relaxed);
-	left[0].memory = ring;
-	left[0].size = size;
-}
-
-/* There is a new one. Nobody has been on his way out since the last but one. */
-static void forget_region(void)
-{
-	if (left[1].memory)
-		agent_unmap(left[1].memory, left[1].size);
-	left[1] = left[0];
-	left[0].memory = NULL;
+	if (seen > 0) {
+		unmap_chunks((const struct lane_area *)seen, area);
+		cpu_syscall(SYS_munmap, seen, LANE_HEADER_SIZE);
+	}
 }
 
 /* Safe in a signal handler. */
@@ -263,7 +278,6 @@ static enum ring_inject inject(const char *setting)
 	agent.is_command = true;
 	if (agent_start_late())
 		return RING_INJECT_REFUSED;
-	forget_region();
 	steer_next(NULL);
 	/* So that who looks for scprof_mark and the like in the whole program finds them. */
 	dlopen(agent.agent_path, RTLD_NOW | RTLD_NOLOAD | RTLD_GLOBAL);

@@ -2,6 +2,7 @@
 """What a program may do while the agent comes and goes, and what is seen of that."""
 
 import contextlib
+import ctypes
 import glob
 import os
 import subprocess
@@ -230,6 +231,74 @@ def test_threads_allocate_all_the_time(tools, python, trace, contract, name, thr
         assert name in LAX or result.endswith(" 0 faults"), result
         assert set(program.end().splitlines()) <= set(LAX.get(name, ()))
     assert tools.profile(trace, "--all").line("<string>", 1)["malloc_bytes"] >= 10 << 20
+
+
+ALLOCATING = """
+#include <pthread.h>
+#include <stdlib.h>
+static volatile int over;
+static pthread_t threads[16];
+static void *allocate(void *unused)
+{
+	unsigned long rounds = 0;
+	for (; !over; rounds++) {
+		void *volatile block = malloc(100);
+		free(block);
+	}
+	return (void *)rounds;
+}
+void begin(void)
+{
+	for (int i = 0; i < 16; i++) pthread_create(&threads[i], 0, allocate, 0);
+}
+int end(void)
+{
+	int worked = 0;
+	over = 1;
+	for (int i = 0; i < 16; i++) {
+		void *rounds;
+		pthread_join(threads[i], &rounds);
+		worked += rounds != 0;
+	}
+	return worked;
+}
+"""
+PTRACE_DETACH, PTRACE_SEIZE, PTRACE_INTERRUPT = 17, 0x4206, 0x4207
+WALL = 0x40000000  # of waitpid: threads, too
+
+
+@contextlib.contextmanager
+def stopped(pid):
+    """All threads of a program but its main one, wherever they are."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_int, ctypes.c_void_p, ctypes.c_void_p]
+    threads = [int(tid) for tid in os.listdir("/proc/%d/task" % pid) if int(tid) != pid]
+    for tid in threads:
+        for request in (PTRACE_SEIZE, PTRACE_INTERRUPT):
+            assert libc.ptrace(request, tid, None, None) == 0, os.strerror(ctypes.get_errno())
+        os.waitpid(tid, WALL)
+    try:
+        yield
+    finally:
+        for tid in threads:
+            if libc.ptrace(PTRACE_DETACH, tid, None, None):
+                os.waitpid(tid, WALL)  # the program has died
+
+
+@pytest.mark.parametrize("option", ["--memory-rate=1K", "--memory=full"])
+def test_threads_that_stay_away(tools, python, trace, tmp_path, option):
+    """They stand still wherever they are in the agent, for some more recordings, and go on."""
+    built = build(tmp_path, "allocating", ALLOCATING, "-pthread")
+    with running(python) as program:
+        program.tell("import ctypes; library = ctypes.CDLL(%r); library.begin()" % built)
+        for _ in range(4):
+            with contextlib.ExitStack() as stack:
+                with injected(tools, program.pid, trace, option):
+                    stack.enter_context(stopped(program.pid))
+                for _ in range(2):
+                    with injected(tools, program.pid, trace, option):
+                        pass
+        assert program.tell("print(library.end())") == ["16"]
 
 
 def test_a_library_that_goes(tools, python, trace, tmp_path):
