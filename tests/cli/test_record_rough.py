@@ -336,7 +336,7 @@ def tiny_disk():
     if os.geteuid() != 0:
         pytest.skip("only root can mount a tiny disk")
     folder = tempfile.mkdtemp()
-    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40k", "tmpfs", folder],
+    mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", folder],
                              capture_output=True, text=True)
     if mounted.returncode:
         os.rmdir(folder)
@@ -357,12 +357,23 @@ sys.exit(4)
 """
 
 
+def fill_up(folder):
+    with open(os.path.join(folder, "filling"), "wb", buffering=0) as file:
+        with pytest.raises(OSError, match="space"):
+            while True:
+                file.write(bytes(4096))
+
+
 def test_full_disk(tools, interpreter, tiny_disk):
+    """Others fill it when something of the recording is on it already."""
     trace = os.path.join(tiny_disk, "t.trace")
-    done = tools.record(trace, [interpreter.path, "-c", FILLER], ["--rate", "8000"])
-    assert done.returncode == 4, done.stderr
-    assert done.stdout.endswith("end\n")
-    assert "space" in done.stderr.lower() or "full" in done.stderr.lower(), done.stderr
+    recorder = tools.start(["-o", trace, "--rate", "8000"], [interpreter.path, "-c", FILLER])
+    wait_until(lambda: samples_in(tools, trace) > 0, "samples in the file")
+    fill_up(tiny_disk)
+    output, errors = recorder.communicate(timeout=60)
+    assert recorder.returncode == 4, errors
+    assert output.endswith("end\n")
+    assert "space" in errors.lower() or "full" in errors.lower(), errors
     reading = tools.analyze("--format", "json", trace)
     assert reading.returncode == 0, reading.stderr
     assert samples_in(tools, trace) > 0
