@@ -88,7 +88,6 @@ struct agent {
 
 	struct ring_header *ring;
 	struct ring_slot *slots;
-	char *data;
 	struct code_table *codes;
 	struct stack_thread *threads[RING_SLOTS];
 	const struct agent_part *heap; /* NULL in a library without it */

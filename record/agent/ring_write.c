@@ -8,7 +8,9 @@
 
 struct ring_record *ring_reserve(size_t size)
 {
+	/* Of one region: an injected recording may end, and another begin, in between. */
 	struct ring_header *ring = agent.ring;
+	char *data = (char *)ring + RING_DATA_OFFSET;
 	uint64_t head = atomic_load_explicit(&ring->head, memory_order_relaxed);
 	size_t at, to_end, need;
 	struct ring_record *record;
@@ -29,11 +31,11 @@ struct ring_record *ring_reserve(size_t size)
 		&ring->head, &head, head + need, memory_order_relaxed, memory_order_relaxed));
 
 	if (need != size) {
-		record = (struct ring_record *)(agent.data + at);
+		record = (struct ring_record *)(data + at);
 		ring_commit(record, to_end, RING_PAD, 0);
 		at = 0;
 	}
-	record = (struct ring_record *)(agent.data + at);
+	record = (struct ring_record *)(data + at);
 	/* Lets the reader step over this record when the process dies before it is committed. */
 	atomic_store_explicit(&record->size, (uint32_t)size | RING_RESERVED, memory_order_relaxed);
 	agent_self.reserved = record;

@@ -96,9 +96,9 @@ static bool grow(struct stack_thread *t)
 	if (t->capacity) {
 		memcpy(memory, t->current, t->capacity * sizeof(*memory));
 		memcpy(memory + capacity, t->last, t->told * sizeof(*memory));
-		agent_unmap(t->current < t->last ? t->current : t->last,
-			    (size_t)t->capacity * 2 * sizeof(*memory));
 	}
+	/* The old memory stays: it is a quarter of the new, and a thread that had this slot in
+	 * an earlier recording may still have to write there. */
 	t->current = memory;
 	t->last = memory + capacity;
 	t->capacity = capacity;

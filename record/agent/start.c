@@ -179,7 +179,6 @@ static int make_region(const char *build, uint32_t hex, bool forked, bool late)
 	snprintf(ring->build, sizeof(ring->build), "%s", build);
 	agent.ring = ring;
 	agent.slots = (struct ring_slot *)(memory + RING_SLOTS_OFFSET);
-	agent.data = memory + RING_DATA_OFFSET;
 	if (late)
 		agent_claim_all();
 	else
