@@ -6,7 +6,8 @@
 #
 #     tests/install-deps.sh build     what "make" and "make demo" need
 #     tests/install-deps.sh test      and what "make test" needs
-#     tests/install-deps.sh ci        and the second compiler, the linters, the cross compiler
+#     tests/install-deps.sh ci        and the second compiler, the linters, the cross compiler,
+#                                     other allocators
 set -eu
 
 task=${1:-build}
@@ -29,6 +30,10 @@ need() {
 
 installed() {
 	dpkg-query -W -f '${Status}' "$1" 2>/dev/null | grep -q ' installed$'
+}
+
+has_library() {
+	ls /usr/lib/*/"$1"
 }
 
 has_pytest() {
@@ -66,6 +71,10 @@ if [ "$task" = ci ]; then
 	need clang-format command -v clang-format
 	need mandoc command -v mandoc
 	need patchelf command -v patchelf
+	# Programs are recorded with other allocators than the C library's.
+	need libjemalloc2 installed libjemalloc2
+	need libtcmalloc-minimal4 has_library libtcmalloc_minimal.so.4
+	need libmimalloc-dev installed libmimalloc-dev
 	case $(uname -m) in
 	aarch64) ;;
 	*)
