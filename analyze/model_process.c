@@ -19,7 +19,8 @@ static bool needs_quotes(const struct trace_text *word)
 	return word->size == 0 || strspn(word->data, plain) != word->size;
 }
 
-char *model_join_command(const struct trace_text *words, size_t count)
+/* Caller frees with free. */
+static char *join_command(const struct trace_text *words, size_t count)
 {
 	struct buf text = {0};
 	char *joined;
@@ -67,7 +68,7 @@ static const char *python_version(struct model *m, const struct trace_process *p
 
 const char *model_command(struct model *m, const struct trace_text *words, size_t count)
 {
-	char *joined = model_join_command(words, count);
+	char *joined = join_command(words, count);
 	const char *command = model_text(m, joined, strlen(joined));
 
 	free(joined);

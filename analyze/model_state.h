@@ -360,9 +360,7 @@ void model_open_thread(struct model_trace *t, uint32_t thread);
 void model_note_pauses(struct model_trace *t, const struct trace_block *b);
 void model_note_ends(struct model_trace *t);
 void model_note_threads(struct model_trace *t);
-/* As a shell would take it. Caller frees with free. */
-char *model_join_command(const struct trace_text *words, size_t count);
-/* The same, kept in the model. */
+/* As a shell would take it, kept in the model. */
 const char *model_command(struct model *m, const struct trace_text *words, size_t count);
 
 /* model_classify.c: where the CPU time was spent. */

@@ -14,7 +14,8 @@
 
 _Thread_local struct heap_thread heap_self;
 
-bool heap_is_on(void)
+/* Is anything to be recorded here and now? Costs a system call. */
+static bool is_on(void)
 {
 	return atomic_load_explicit(&agent.live, memory_order_acquire) && agent_is_home();
 }
@@ -144,7 +145,7 @@ void heap_add(const void *block, size_t size, uint32_t flags, const void *pc)
 			lane_alloc(block, range.size, kind_of(range.flags));
 		return;
 	}
-	if (!heap_is_on() || agent_is_paused() || !agent_enter())
+	if (!is_on() || agent_is_paused() || !agent_enter())
 		return;
 	agent_watch_end();
 	heap_set_report(report_free);
@@ -166,7 +167,7 @@ static bool drop(const void *block, const void *pc)
 {
 	_Atomic uint64_t *place = heap_set_find(block);
 
-	if (!place || !heap_is_on() || !agent_enter())
+	if (!place || !is_on() || !agent_enter())
 		return false;
 	agent_watch_end();
 	if (write_release(RING_FREE, (uint64_t)(uintptr_t)block, 0))
@@ -238,7 +239,7 @@ void heap_range(unsigned type, const struct heap_range *range, const void *pc)
 {
 	bool done;
 
-	if (!agent.memory_rate || !heap_is_on() || !agent_enter())
+	if (!agent.memory_rate || !is_on() || !agent_enter())
 		return;
 	agent_watch_end();
 	if (type == RING_UNMAP || type == RING_UNFREE || agent_is_paused())

@@ -83,7 +83,4 @@ void heap_map_start(void); /* heap_map.c */
 /* heap_malloc.c: puts its early blocks into the filter, which is empty. */
 void heap_keep_early(void);
 
-/* Is anything to be recorded here and now? Costs a system call. */
-bool heap_is_on(void);
-
 #endif
