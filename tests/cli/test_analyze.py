@@ -14,6 +14,7 @@ import subprocess
 import pytest
 
 import known_traces
+from analyzer import report, run
 
 
 @pytest.fixture(scope="module")
@@ -21,21 +22,6 @@ def traces(tools, tmp_path_factory):
     folder = tmp_path_factory.mktemp("traces")
     return {kind: known_traces.make(tools, kind, folder / (kind + ".trace"))
             for kind in ("demo", "torn", "library", "empty", "deep", "chain")}
-
-
-def run(tools, *arguments, **kwargs):
-    environment = dict(os.environ, LC_ALL="C.UTF-8", TZ="UTC")
-    for name in ("COLUMNS", "NO_COLOR"):
-        environment.pop(name, None)
-    environment.update(kwargs.pop("env", {}))
-    return subprocess.run([tools.analyzer, *arguments], capture_output=True, text=True,
-                          env=environment, **kwargs)
-
-
-def report(tools, *arguments, **kwargs):
-    done = run(tools, *arguments, **kwargs)
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
 
 
 def row(text, end):
