@@ -314,7 +314,11 @@ static void answer_request(struct recording *r, const struct ring_request *reque
 	if (!t && request->pid == r->command && r->count)
 		t = r->targets[0];
 	answer.known = t || request->pid == r->command;
-	if (t && request->verb == RING_VERB_MARK) {
+	/* Every recorder that runs here is asked until one knows the process. */
+	if (!answer.known) {
+		log_debug("asked to control process %d, which is not recorded here",
+			  (int)request->pid);
+	} else if (t && request->verb == RING_VERB_MARK) {
 		drain_mark(r->drain, t, TRACE_MARK_LABEL, now_ns(), request->label,
 			   strlen(request->label));
 		snprintf(answer.text, sizeof(answer.text), "marked '%.100s' in process %d",

@@ -26,6 +26,7 @@ def control(tools, pid, *words):
                           capture_output=True, text=True, timeout=30)
 
 
+@pytest.mark.measures
 def test_the_program_records_a_part_of_itself(tools, interpreter, tmp_path):
     program = tmp_path / "part.py"
     program.write_text(BURN + """
@@ -52,6 +53,7 @@ assert not scprof.is_recording()
     assert profile.totals["cpu_ns"] - within < 0.05e9
 
 
+@pytest.mark.measures
 def test_many_short_recordings(tools, python, tmp_path):
     """Several pauses between two looks of the recorder at what came."""
     program = tmp_path / "short.py"
@@ -105,6 +107,42 @@ def test_control_from_outside(tools, python, tmp_path):
     recorder.wait(timeout=30)
     # What was between start and stop, and no more.
     assert 0 < tools.profile(trace).totals["cpu_ns"] < 2e9
+
+
+def test_control_leaves_other_recordings_alone(tools, python, tmp_path):
+    """All recorders of a machine are asked whether they know the process."""
+    program = tmp_path / "tells.py"
+    program.write_text(BURN + """
+import os
+print(os.getpid(), flush=True)
+for _ in sys.stdin: print(scprof.is_recording(), flush=True)
+""")
+    recorders = [tools.start(["-o", str(tmp_path / name), "--start-paused"],
+                             [python.path, program], stdin=subprocess.PIPE)
+                 for name in ("first.trace", "second.trace")]
+    first, second = (int(recorder.stdout.readline()) for recorder in recorders)
+
+    def recording():
+        for recorder in recorders:
+            recorder.stdin.write("\n")
+            recorder.stdin.flush()
+        return [recorder.stdout.readline() == "True\n" for recorder in recorders]
+
+    assert recording() == [False, False]
+    assert control(tools, os.getpid(), "start").returncode == 1  # nobody records this test
+    assert recording() == [False, False]
+    # Whichever is asked first, the other one is not.
+    assert control(tools, first, "start").returncode == 0
+    assert recording() == [True, False]
+    assert control(tools, second, "start").returncode == 0
+    assert recording() == [True, True]
+    assert control(tools, first, "stop").returncode == 0
+    assert recording() == [False, True]
+    assert control(tools, os.getpid(), "stop").returncode == 1
+    assert recording() == [False, True]
+    for recorder in recorders:
+        recorder.communicate("", timeout=30)
+        assert recorder.returncode == 0
 
 
 @pytest.mark.parametrize("words", [["start"], ["mark"], ["mark", "a", "b"], ["restart"]])
