@@ -377,9 +377,11 @@ def test_children(tools, interpreter, trace):
             assert program.tell(spawn) == ["0"]
         assert program.tell(fork) == ["3"]
     profile = tools.profile(trace, "--all")
-    assert len(profile.processes) == 3
-    for process in profile.processes:
-        if process["pid"] != program.pid:
+    # Where subprocess forks (3.9) and the fork is kept waiting, it has a part of its own.
+    assert len({process["pid"] for process in profile.processes}) == 3
+    last = {process["pid"]: process for process in profile.processes}
+    for pid, process in last.items():
+        if pid != program.pid:
             assert process["malloc_bytes"] >= 100 * 100000
 
 
