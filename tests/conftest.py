@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What every pytest suite here shares: where the tools are, the interpreters, the closing line."""
 
+import json
 import os
 import subprocess
 import sys
@@ -20,16 +21,20 @@ def pytest_addoption(parser):
     parser.addoption("--slow", action="store_true", help="run the long tests too")
     parser.addoption("--sanitized", action="store_true",
                      help="the tools are built with sanitizers: leave out what measures time")
-    parser.addoption("--missed", metavar="FILE", help="write down the names of what failed")
+    parser.addoption("--failures", metavar="FILE",
+                     help="write down what failed: a JSON list of {test, text, measures}")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: minutes long, only with --slow")
     config.addinivalue_line("markers", "timing: compares times, not with --sanitized")
+    config.addinivalue_line("markers", "measures: judges time that was measured, see run.py")
 
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
+        if item.nodeid.startswith("tests/truth/"):
+            item.add_marker("measures")
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="long, run with --slow"))
         if "timing" in item.keywords and config.getoption("--sanitized"):
@@ -51,11 +56,12 @@ def pytest_terminal_summary(terminalreporter):
     failed = len(reports.get("failed", [])) + len(reports.get("error", []))
     terminalreporter.line("%d passed, %d failed, %d skipped" % (
         len(reports.get("passed", [])), failed, len(reports.get("skipped", []))))
-    missed = terminalreporter.config.getoption("--missed")
-    if missed:
-        with open(missed, "w") as file:
-            for report in reports.get("failed", []) + reports.get("error", []):
-                print(report.nodeid, file=file)
+    failures = terminalreporter.config.getoption("--failures")
+    if failures:
+        with open(failures, "w") as file:
+            json.dump([{"test": report.nodeid, "text": report.longreprtext,
+                        "measures": "measures" in report.keywords} for report in
+                       reports.get("failed", []) + reports.get("error", [])], file)
 
 
 @pytest.fixture(scope="session")

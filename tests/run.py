@@ -6,13 +6,17 @@
 Every suite prints a line "N passed, N failed, N skipped"; this closes with their sum. A suite that
 fails without counting a failure, or counts nothing, is itself a failure.
 
-The suite "truth" measures: chance, and what else the machine does, have a hand in each of its two
-thousand results. So a result that misses its bound there is measured again, REPEATS times, by the
-same test with the same bound; it counts as held when it holds every time, and what was missed is
-said. Where more than MOST_MISSED miss, that is no chance. Nothing else gets a second try.
+Some tests measure: all of the suite "truth", and those of "cli" that are marked `measures`. Chance,
+and what else the machine does, have a hand in each of their two thousand results. So a result that
+misses its bound is measured again, REPEATS times, by the same test with the same bound; it counts
+as held when it holds every time, and what was missed is said. Where more than MOST_MISSED miss,
+that is no chance, nor where another test fails beside them. Nothing else gets a second try.
+
+What failed, and what was missed, is told again at the end, where it is found.
 """
 
 import argparse
+import json
 import os
 import re
 import signal
@@ -24,6 +28,7 @@ import time
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REPEATS = 3
 MOST_MISSED = 3
+LINES_TOLD = 40
 COUNT = re.compile(r"(\d+) passed, (\d+) failed(?:, (\d+) skipped)?\s*$")
 
 
@@ -59,7 +64,7 @@ def suites(options):
     yield "truth", pytest + ["tests/truth"]
 
 
-def run_suite(command):
+def run_command(command):
     """Runs command with its output passed on; returns its status and what it counted, or None."""
     environment = dict(os.environ)
     # A make below this one has its own jobs.
@@ -78,23 +83,37 @@ def run_suite(command):
     return process.wait(), counted
 
 
-def measure(name, command):
-    """Runs a suite that measures; returns as run_suite does."""
-    with tempfile.NamedTemporaryFile("r", prefix="missed-") as file:
-        status, counted = run_suite(command + ["--missed", file.name])
-        missed = sorted(set(file.read().splitlines()))
+def run_once(command):
+    """Runs a suite; returns its status, what it counted, or None, and what conftest.py says of each
+    failure."""
+    if "pytest" not in command:
+        return (*run_command(command), [])
+    with tempfile.NamedTemporaryFile("r", prefix="failures-") as file:
+        status, counted = run_command(command + ["--failures", file.name])
+        return status, counted, json.loads(file.read() or "[]")
+
+
+def run_suite(name, command):
+    """As run_once, and measures again what may have been missed by chance."""
+    status, counted, failures = run_once(command)
+    missed = sorted({each["test"] for each in failures if each["measures"]})
     # A test whose clean-up fails as well has failed twice.
     if status != 1 or not counted or not 0 < counted[1] == len(missed) <= MOST_MISSED:
-        return status, counted
+        return status, counted, failures
     again = command[:-1] + missed
     for number in range(REPEATS):
         print("== %s: measured again, %d of %d: %s" % (name, number + 1, REPEATS, " ".join(again)))
         sys.stdout.flush()
-        if run_suite(again) != (0, [len(missed), 0, 0]):
-            return status, counted
-    for each in missed:
-        print("%s: missed once, held %d times: %s" % (name, REPEATS, each))
-    return 0, [counted[0] + len(missed), 0, counted[2]]
+        if run_once(again) != (0, [len(missed), 0, 0], []):
+            return status, counted, failures
+    return 0, [counted[0] + len(missed), 0, counted[2]], failures
+
+
+def tell(what, failures):
+    for each in failures:
+        print("%s: %s" % (what, each["test"]))
+        for line in each["text"].splitlines()[-LINES_TOLD:]:
+            print("    " + line)
 
 
 def main():
@@ -112,13 +131,15 @@ def main():
 
     total = [0, 0, 0]
     bad = []
+    failed = []
+    missed = []
     for name, command in suites(options):
         if options.suite and name not in options.suite:
             continue
         print("== %s: %s" % (name, " ".join(command)))
         sys.stdout.flush()
         start = time.monotonic()
-        status, counted = (measure(name, command) if name == "truth" else run_suite(command))
+        status, counted, failures = run_suite(name, command)
         if counted is None:
             print("%s: counted nothing (status %d)" % (name, status))
             counted = [0, 1, 0]
@@ -127,8 +148,13 @@ def main():
             counted[1] += 1
         if counted[1]:
             bad.append(name)
+            failed += failures
+        else:
+            missed += failures
         total = [old + new for old, new in zip(total, counted)]
         print("== %s: %.0f s" % (name, time.monotonic() - start))
+    tell("missed once, held %d times" % REPEATS, missed)
+    tell("failed", failed)
     if bad:
         print("failed suites: " + ", ".join(bad))
     print("%d passed, %d failed, %d skipped" % tuple(total))
