@@ -25,6 +25,7 @@
 #include "record/attach_tree.h"
 #include "record/child_pattern.h"
 #include "record/control.h"
+#include "record/descendants.h"
 #include "record/dump.h"
 #include "record/hold.h"
 #include "record/inject_place.h"
@@ -38,8 +39,9 @@
 #include "record/status_line.h"
 
 #define STEP_MS 10
-#define REPORT_STEPS 500 /* for an agent to report */
-#define SAY_ROUNDS 100   /* steps with descendants only before that is said */
+#define REPORT_STEPS 500     /* for an agent to report */
+#define SAY_ROUNDS 100       /* steps with descendants only before that is said */
+#define STRAY_NS 1000000000u /* for what the command left behind to become a Python */
 
 #define COPY_RATE (2u << 20)
 #define MIB 1048576.0
@@ -225,6 +227,7 @@ struct run {
 	struct live_view view;
 	uint64_t joined_ns; /* since the start: what it took to get into the program */
 	int wait_status;    /* -1 while the command runs */
+	uint64_t alone_ns;  /* since the start: when the last Python was seen to have ended, or 0 */
 	bool finished;      /* the trace is complete, the command may run on */
 	bool failed;
 };
@@ -307,6 +310,27 @@ static bool wait_for_command(struct run *run)
 	return waitpid(run->command, &run->wait_status, WNOHANG) == run->command;
 }
 
+/* Nothing is recorded, and nothing will be: a shell that the command left in the background, say,
+ * has its time to become a Python. */
+static bool is_over(struct run *run)
+{
+	struct recording *r = run->recording;
+	uint64_t now = recording_totals(r).elapsed_ns;
+
+	if (recording_live(r)) {
+		run->alone_ns = 0;
+		return false;
+	}
+	if (!run->alone_ns)
+		run->alone_ns = now;
+	if (strcmp(run->options->children, CHILD_PATTERN_NONE) != 0 &&
+	    now - run->alone_ns < STRAY_NS && descendants_live(recording_socket(r)))
+		return false;
+	/* One more look for a last-minute report. */
+	recording_step(r, 0);
+	return recording_live(r) == 0;
+}
+
 static void follow(struct run *run)
 {
 	struct recording *r = run->recording;
@@ -329,11 +353,8 @@ static void follow(struct run *run)
 			continue;
 		if (run->wait_status == -1 && wait_for_command(run))
 			recording_command_ended(r, run->wait_status);
-		else if (run->wait_status != -1 && recording_live(r) == 0) {
-			/* One more look for a last-minute report. */
-			recording_step(r, 0);
-			if (recording_live(r) == 0)
-				finish(run, TRACE_REASON_FINISHED);
+		else if (run->wait_status != -1 && is_over(run)) {
+			finish(run, TRACE_REASON_FINISHED);
 			continue;
 		}
 		if (run->wait_status != -1 && !said && recording_live(r) && ++rounds > SAY_ROUNDS) {
@@ -375,7 +396,7 @@ static void follow_attached(struct run *run, const struct target *target)
 		}
 		if (signalled)
 			finish(run, TRACE_REASON_INTERRUPTED);
-		else if (recording_live(r) == 0 && !(tree && attach_tree_waits(tree)))
+		else if (tree ? recording_live(r) == 0 && !attach_tree_waits(tree) : is_over(run))
 			finish(run, TRACE_REASON_FINISHED);
 		else if (run->options->duration_ns &&
 			 recording_totals(r).elapsed_ns >=

@@ -383,3 +383,23 @@ def test_orphans_keep_their_parents(tools, python, tmp_path):
         above.append(last["pid"])
     # The one between may come into the trace after the daemon, which is then the top's.
     assert above[-1] == top["pid"] and len(above) >= 2, processes
+
+
+@pytest.mark.parametrize("start", ["%s", "(sleep 0.3; exec %s)", "(sleep 0.3; %s; true)"])
+def test_a_shell_leaves_it_in_the_background(tools, python, tmp_path, start):
+    """When the shell has ended, there is no Python yet."""
+    trace, done = tmp_path / "t.trace", tmp_path / "done"
+    command = "'%s' -c 'sum(range(1000000)); open(\"%s\", \"w\")'" % (python.path, done)
+    recorded = tools.record(trace, ["sh", "-c", start % command + " & exit 3"])
+    assert recorded.returncode == 3 and done.exists(), recorded.stderr
+    process, = tools.profile(trace).processes
+    assert process["command"][0] == python.path
+
+
+def test_what_is_no_python_is_not_waited_for(tools, python, tmp_path):
+    """And it runs on."""
+    trace = tmp_path / "t.trace"
+    recorded = tools.record(trace, ["sh", "-c", "sleep 100 > /dev/null 2>&1 & echo $!; exec '%s' "
+                                    "-c pass" % python.path])
+    assert recorded.returncode == 0, recorded.stderr
+    os.kill(int(recorded.stdout), 9)  # it is there

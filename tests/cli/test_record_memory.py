@@ -95,6 +95,6 @@ while scprof.is_recording() and time.monotonic() < end:
 print(scprof.is_recording(), flush=True)
 subprocess.run(child)
 """ % ((os.path.join(ROOT, "record", "module"),) * 2))
-    done = tools.record(trace, [interpreter.path, program], ["--duration", "1.5"])
+    done = tools.record(trace, [interpreter.path, program], ["--duration", "3"])
     assert done.returncode == 0, done.stderr
     assert done.stdout.split() == ["True", "True", "False", "False"]
