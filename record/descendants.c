@@ -3,10 +3,8 @@
 
 #include <ctype.h>
 #include <dirent.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "formats/base/banned.h"
 #include "formats/base/buf.h"
