@@ -152,15 +152,6 @@ static const struct opt option_list[] = {
 	 .help = "say more",
 	 .kind = OPT_KIND_COUNT,
 	 .offset = offsetof(struct record_options, verbosity)},
-	{.name = "version",
-	 .help = "print the version",
-	 .kind = OPT_KIND_FLAG,
-	 .offset = offsetof(struct record_options, version)},
-	{.name = "help",
-	 .letter = 'h',
-	 .help = "print this help",
-	 .kind = OPT_KIND_FLAG,
-	 .offset = offsetof(struct record_options, help)},
 };
 
 const struct opt_table record_option_table = {
@@ -173,7 +164,7 @@ const struct opt_table record_option_table = {
 		 "--pid, records the time of a program that runs already.",
 	.options = option_list,
 	.count = sizeof(option_list) / sizeof(option_list[0]),
-	.more = "\nRead the trace with scprof-analyze FILE, turn it into other formats with\n"
+	.more = "Read the trace with scprof-analyze FILE, turn it into other formats with\n"
 		"scprof-convert FILE -o OUT.\n",
 	.command_follows = true,
 };

@@ -38,8 +38,6 @@ struct record_options {
 	bool json;
 	bool locals;
 	int verbosity;
-	bool version;
-	bool help;
 };
 
 extern const struct opt_table record_option_table;

@@ -682,11 +682,15 @@ static int control(struct record_options *o, int argc, char **argv)
 	while (verb < RING_VERBS && strcmp(o->control, verbs[verb]) != 0)
 		verb++;
 	if (verb == RING_VERB_MARK && argc > 0) {
-		label = argv[0];
-		if (opt_parse(&record_option_table, argc, argv, o, &rest, &err)) {
+		int status = opt_parse(&record_option_table, argc, argv, o, &rest, &err);
+
+		if (status > 0)
+			return 0;
+		if (status < 0) {
 			log_error("%s", err.text);
 			return 2;
 		}
+		label = argv[0];
 		argc -= rest;
 	}
 	if (verb == RING_VERBS || !o->pid || argc > 0 || (verb == RING_VERB_MARK && !label)) {
@@ -712,17 +716,12 @@ int main(int argc, char **argv)
 
 	log_init("scprof-record", LOG_NORMAL);
 	record_options_init(&o);
-	if (opt_parse(&record_option_table, argc, argv, &o, &operand, &err)) {
+	status = opt_parse(&record_option_table, argc, argv, &o, &operand, &err);
+	if (status > 0)
+		return 0;
+	if (status < 0) {
 		log_error("%s", err.text);
 		return 2;
-	}
-	if (o.help) {
-		opt_print_help(&record_option_table, stdout);
-		return 0;
-	}
-	if (o.version) {
-		printf("scprof-record %s\n", SCPROF_VERSION);
-		return 0;
 	}
 	log_init("scprof-record", o.verbosity);
 	if (o.control)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  *
  * A tool's command line as one constant table: it drives getopt_long, prints --help, and lets a
- *test compare the options with the manual page. Values land in the tool's own options struct.
+ * test compare the options with the manual page. Values land in the tool's own options struct.
  *
  *	static const struct opt options[] = {
  *		{ .group = "Output", .name = "output", .letter = 'o', .arg = "FILE",

@@ -22,19 +22,23 @@ def trace(tmp_path):
     return tmp_path / "t.trace"
 
 
-def test_version(tools):
-    done = subprocess.run([tools.recorder, "--version"], capture_output=True, text=True)
-    assert done.returncode == 0
+@pytest.mark.parametrize("option", ["--version", "-V"])
+def test_version(tools, option):
+    done = subprocess.run([tools.recorder, option], capture_output=True, text=True)
+    assert done.returncode == 0 and done.stderr == ""
     assert re.fullmatch(r"scprof-record \d+\.\d+\.\d+\n", done.stdout)
 
 
-def test_help(tools):
-    done = subprocess.run([tools.recorder, "--help"], capture_output=True, text=True)
+@pytest.mark.parametrize("arguments", [["--help"], ["-h"], ["--control", "mark", "x", "--help"]])
+def test_help(tools, arguments):
+    done = subprocess.run([tools.recorder, *arguments], capture_output=True, text=True)
     assert done.returncode == 0 and done.stderr == ""
-    for option in ("--output", "--rate", "--no-wall", "--duration", "--max-size", "--quiet",
-                   "--verbose", "--no-source", "--version", "--help", "--memory", "--memory-rate",
-                   "--copies", "--no-copies", "--start-paused", "--control", "--pid"):
-        assert option in done.stdout
+    named = re.findall(r"^  (?:-., |    )--([a-z-]+)", done.stdout, re.M)
+    assert len(named) == len(set(named)) > 20
+    for option in ("output", "rate", "no-wall", "duration", "max-size", "quiet", "verbose",
+                   "no-source", "version", "help", "memory", "memory-rate", "copies", "no-copies",
+                   "start-paused", "control", "pid"):
+        assert option in named
 
 
 @pytest.mark.parametrize("arguments", [
