@@ -189,19 +189,20 @@ $(AGENTS):
 
 # --- trying and testing -------------------------------------------------------------------------
 
-# demo and test begin by installing what is missing, so they start make again for the rest.
-again := $(MAKE) --no-print-directory
+# demo and test begin by installing what is missing, so they start make again for the rest: with the
+# jobs that were asked for, or as many as there are processors.
+again = $(MAKE) --no-print-directory $(if $(filter -j%,$(MAKEFLAGS)),,-j$(shell nproc))
 
 ## demo          record a sample program, print its report, write its exports to demo/
 demo:
 	$(Q)sh tests/install-deps.sh build
-	$(Q)$(again) all
+	+$(Q)$(again) all
 	$(Q)sh samples/demo.sh $(O) demo
 
 ## test, check   install what the tests need, build, run every test suite
 test check:
 	$(Q)sh tests/install-deps.sh test
-	$(Q)$(again) all
+	+$(Q)$(again) all
 	$(Q)$(PYTHON) tests/run.py --build $(O) $(if $(SAN),--sanitized) $(SUITES)
 
 ## unit          the C unit tests

@@ -54,7 +54,8 @@ def suites(options):
               "--rootdir", ROOT, "--durations=15", "--build", build]
     pytest += ["--slow"] if options.slow else []
     pytest += ["--sanitized"] if options.sanitized else []
-    make = ["make", "--no-print-directory", "O=" + os.path.relpath(build, ROOT)]
+    make = ["make", "--no-print-directory", "-j%d" % os.cpu_count(),
+            "O=" + os.path.relpath(build, ROOT)]
     if options.sanitized:
         make.append("SAN=" + options.sanitizers)
     yield "lint", [sys.executable, "tests/lint/lint.py", "--build", build]

@@ -20,7 +20,7 @@ run-fuzz:
 	$(Q)if ! command -v $(FUZZ_CC) >/dev/null; then \
 		echo 'fuzz: needs clang with libFuzzer (Debian package clang)'; exit 1; \
 	fi
-	$(Q)$(again) $(FUZZ_PROGRAMS)
+	+$(Q)$(again) $(FUZZ_PROGRAMS)
 	$(Q)for target in $(FUZZ_TARGETS); do \
 		mkdir -p $(O)/fuzz/new-$$target; \
 		$(O)/fuzz/fuzz_$$target -max_total_time=$(FUZZ_SECONDS) -print_final_stats=1 \
