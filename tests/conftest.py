@@ -22,19 +22,16 @@ def pytest_addoption(parser):
     parser.addoption("--sanitized", action="store_true",
                      help="the tools are built with sanitizers: leave out what measures time")
     parser.addoption("--failures", metavar="FILE",
-                     help="write down what failed: a JSON list of {test, text, measures}")
+                     help="write down what failed: a JSON list of {test, text}")
 
 
 def pytest_configure(config):
     config.addinivalue_line("markers", "slow: minutes long, only with --slow")
     config.addinivalue_line("markers", "timing: compares times, not with --sanitized")
-    config.addinivalue_line("markers", "measures: judges time that was measured, see run.py")
 
 
 def pytest_collection_modifyitems(config, items):
     for item in items:
-        if item.nodeid.startswith("tests/truth/"):
-            item.add_marker("measures")
         if "slow" in item.keywords and not config.getoption("--slow"):
             item.add_marker(pytest.mark.skip(reason="long, run with --slow"))
         if "timing" in item.keywords and config.getoption("--sanitized"):
@@ -59,8 +56,7 @@ def pytest_terminal_summary(terminalreporter):
     failures = terminalreporter.config.getoption("--failures")
     if failures:
         with open(failures, "w") as file:
-            json.dump([{"test": report.nodeid, "text": report.longreprtext,
-                        "measures": "measures" in report.keywords} for report in
+            json.dump([{"test": report.nodeid, "text": report.longreprtext} for report in
                        reports.get("failed", []) + reports.get("error", [])], file)
 
 

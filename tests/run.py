@@ -6,11 +6,11 @@
 Every suite prints a line "N passed, N failed, N skipped"; this closes with their sum. A suite that
 fails without counting a failure, or counts nothing, is itself a failure.
 
-Some tests measure: all of the suite "truth", and those of "cli" that are marked `measures`. Chance,
-and what else the machine does, have a hand in each of their two thousand results. So a result that
-misses its bound is measured again, REPEATS times, by the same test with the same bound; it counts
-as held when it holds every time, and what was missed is said. Where more than MOST_MISSED miss,
-that is no chance, nor where another test fails beside them. Nothing else gets a second try.
+The suites "truth" and "cli" record real programs in real time. Chance, and what else the machine
+does, have a hand in each of their three thousand results: where samples fall, which of two
+processes is first. So a result that is missed is looked at again, REPEATS times, by the same test
+with the same bounds; it counts as held when it holds every time, and what was missed is said at the
+end. Where more than MOST_MISSED miss, that is no chance. Nothing else gets a second try.
 
 What failed, and what was missed, is told again at the end, where it is found.
 """
@@ -95,15 +95,15 @@ def run_once(command):
 
 
 def run_suite(name, command):
-    """As run_once, and measures again what may have been missed by chance."""
+    """As run_once, and looks again at what may have been missed by chance."""
     status, counted, failures = run_once(command)
-    missed = sorted({each["test"] for each in failures if each["measures"]})
+    missed = sorted({each["test"] for each in failures})
     # A test whose clean-up fails as well has failed twice.
     if status != 1 or not counted or not 0 < counted[1] == len(missed) <= MOST_MISSED:
         return status, counted, failures
     again = command[:-1] + missed
     for number in range(REPEATS):
-        print("== %s: measured again, %d of %d: %s" % (name, number + 1, REPEATS, " ".join(again)))
+        print("== %s: looked at again, %d of %d: %s" % (name, number + 1, REPEATS, " ".join(again)))
         sys.stdout.flush()
         if run_once(again) != (0, [len(missed), 0, 0], []):
             return status, counted, failures

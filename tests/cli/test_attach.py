@@ -55,7 +55,6 @@ def check_most(part, whole):
     assert samples and part["samples"] >= 0.5 * samples - 4 * 0.5 * samples ** 0.5
 
 
-@pytest.mark.measures
 @pytest.mark.parametrize("how", ["held", "nonblocking"])
 def test_what_a_running_program_does(tools, interpreter, trace, how):
     options = ["--duration", "1"] + (["--nonblocking"] if how == "nonblocking" else [])
@@ -492,7 +491,6 @@ print("ran on")
 """
 
 
-@pytest.mark.measures
 def test_five_hundred_threads(tools, python, trace):
     with running([python.path, "-c", MANY]) as process:
         done = attach(tools, process.pid, trace, "--duration", "2")
@@ -533,7 +531,6 @@ def test_without_permission(tools, python, trace):
         assert "ptrace_scope" in done.stderr and "CAP_SYS_PTRACE" in done.stderr
 
 
-@pytest.mark.measures
 def test_machine_asleep(tools, python, trace):
     """Everybody stands still for a while, as when a laptop sleeps: no time is made up for it."""
     with running([python.path, PROGRAM]) as process:

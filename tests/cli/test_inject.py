@@ -138,7 +138,6 @@ def test_sampled_and_again(tools, interpreter, trace):
             assert leak["free_bytes"] == 0
 
 
-@pytest.mark.measures
 def test_time_of_a_running_program(tools, interpreter, trace):
     with running(interpreter, "compute") as program:
         done = inject(tools, program.pid, trace, "--duration", "1")

@@ -58,7 +58,6 @@ def phases(tools, trace):
     return list(csv.DictReader(io.StringIO(done.stdout)))
 
 
-@pytest.mark.measures
 def test_phases_are_listed(phases):
     assert [one["phase"] for one in phases] == ["load", "train 0", "train 1", "train 2", "cleanup"]
     load, *trains, cleanup = phases
@@ -72,7 +71,6 @@ def test_phases_are_listed(phases):
         assert int(one["start_ns"]) <= int(one["end_ns"])
 
 
-@pytest.mark.measures
 def test_a_phase_is_all_there_is(tools, trace, phases):
     profile = tools.profile(trace, "--phase", "train*")
     expected = sum(int(one["cpu_ns"]) for one in phases if one["phase"].startswith("train"))

@@ -26,7 +26,6 @@ def control(tools, pid, *words):
                           capture_output=True, text=True, timeout=30)
 
 
-@pytest.mark.measures
 def test_the_program_records_a_part_of_itself(tools, interpreter, tmp_path):
     program = tmp_path / "part.py"
     program.write_text(BURN + """
@@ -53,7 +52,6 @@ assert not scprof.is_recording()
     assert profile.totals["cpu_ns"] - within < 0.05e9
 
 
-@pytest.mark.measures
 def test_many_short_recordings(tools, python, tmp_path):
     """Several pauses between two looks of the recorder at what came."""
     program = tmp_path / "short.py"

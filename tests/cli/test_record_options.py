@@ -107,7 +107,6 @@ def test_overwrites_an_old_trace(tools, python, trace):
     assert tools.profile(trace)
 
 
-@pytest.mark.measures
 def test_rate(tools, python, trace):
     counts = {}
     for rate in (50, 500):
@@ -119,7 +118,6 @@ def test_rate(tools, python, trace):
     assert counts[500] > 3 * counts[50] > 0
 
 
-@pytest.mark.measures
 def test_duration(tools, python, trace):
     """Recording stops; the program goes on to its own end."""
     done = tools.record(trace, [python.path, "-c", ONE_SECOND % 1.5 + "print('end')\nexit(4)"],
