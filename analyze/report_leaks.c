@@ -19,6 +19,8 @@
 /* What is longer than most pushes only its own line to the right. */
 #define MOST_PLACE 36
 #define MOST_NAME 28
+/* Recorded small blocks that it takes to be sure of a leak: Z_LAST of growth.c, squared, a part. */
+#define BLOCKS_NEEDED 20
 
 bool report_shows_leak(const struct report *r, const struct model_leak *leak)
 {
@@ -368,6 +370,27 @@ static void print_once(struct report *r)
 	table_release(&t);
 }
 
+/* No leak was found; and what could not have been. */
+static void print_none(const struct report *r)
+{
+	const struct report_options *o = r->options;
+	double rate = (double)r->view->memory.rate;
+	char needed[FIGURE_SIZE], every[FIGURE_SIZE];
+
+	if (o->min_leak_rate > 0 || o->min_leak_bytes > 0) {
+		fputs("  nothing grew to the end by as much as --min-leak asks for\n\n", r->to);
+		return;
+	}
+	fputs("  nothing grew to the end\n", r->to);
+	if (rate > 1)
+		fprintf(r->to,
+			"  One allocation in %s was sampled: a leak of less than some %s does not "
+			"show;\n"
+			"  smaller ones take scprof-record --memory-rate 32K, or --memory=full.\n",
+			figure_bytes(every, rate), figure_bytes(needed, BLOCKS_NEEDED * rate));
+	fputc('\n', r->to);
+}
+
 void report_leaks(struct report *r)
 {
 	const struct model_view *v = r->view;
@@ -394,9 +417,6 @@ void report_leaks(struct report *r)
 	if (left_out)
 		fprintf(r->to, "  %zu more, see --top\n\n", left_out);
 	if (shown == 0)
-		fprintf(r->to, "  nothing grew to the end%s\n\n",
-			r->options->min_leak_rate > 0 || r->options->min_leak_bytes > 0
-				? " by as much as --min-leak asks for"
-				: "");
+		print_none(r);
 	print_once(r);
 }

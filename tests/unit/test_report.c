@@ -384,6 +384,12 @@ START_TEST(test_leak_thresholds)
 	f->view.leak_count = 0;
 	text = render(f, report_leaks, (struct report_options){0});
 	check_has(text, "nothing grew to the end\n");
+	check_has(text, "a leak of less than some 10.0 MB does not show;\n");
+	free(text);
+	f->view.memory.rate = 1;
+	text = render(f, report_leaks, (struct report_options){0});
+	check_has(text, "nothing grew to the end\n");
+	ck_assert_ptr_null(strstr(text, "sampled"));
 	free(text);
 	free(f);
 }
