@@ -618,7 +618,7 @@ static uint64_t drain_pass(struct drain *d, struct target *t, bool dead)
 	}
 	/* In this order: what the lanes' events need is in the ring before them. */
 	cut = dead ? DRAIN_ALL : drain_lanes_cut(t);
-	ring_drain(t, dead, take_record, d);
+	ring_drain(t, dead, d->pass_ns, take_record, d);
 	drain_lanes(d, t, cut);
 	take_looks(d, t, &queue);
 	look_queue_release(&queue);

@@ -4,8 +4,12 @@
 #include <string.h>
 
 #include "formats/base/banned.h"
+#include "record/process_info.h"
 
 #define RING_RESERVED 0x80000000u
+/* By then its thread is long past the two instructions, on any machine where we run so often. */
+#define GAP_NS 1000000000u
+#define GAP_PASSES 10u
 
 /* Bytes from `at` on that are 0, at most `most`, in steps of 8. */
 static size_t zeros(const struct target *t, size_t at, size_t most)
@@ -59,20 +63,67 @@ static void ring_release(struct target *t, uint64_t tail, size_t size)
 	atomic_store_explicit(&t->ring->tail, tail + size, memory_order_release);
 }
 
-void ring_drain(struct target *t, bool dead,
+/* The size of the gap at the tail, 0: there is none. A gap ends where a record begins: of space at
+ * the head nobody knows whose it is. */
+static size_t find_gap(const struct target *t, uint64_t tail, uint64_t head)
+{
+	size_t at = (size_t)(tail & (RING_DATA_SIZE - 1)), to_end = RING_DATA_SIZE - at;
+	size_t most = head - tail < to_end ? (size_t)(head - tail) : to_end, size, rest;
+
+	if (at % RING_ALIGN || most % RING_ALIGN || head - tail > RING_DATA_SIZE)
+		return 0;
+	size = zeros(t, at, most);
+	rest = (size_t)(head - tail) - size;
+	/* It may go on at the start of the data; that is the next gap then. */
+	if (size == to_end)
+		return zeros(t, 0, rest & ~(size_t)(RING_ALIGN - 1)) < rest ? size : 0;
+	return rest ? size : 0;
+}
+
+/* Whether the gap at the tail has been there for so long, just as it is, that nobody will fill it;
+ * then its size, else 0. */
+static size_t old_gap(struct target *t, uint64_t tail, uint64_t head, uint64_t now_ns)
+{
+	struct ring_gap *gap = &t->gap;
+	size_t size = find_gap(t, tail, head);
+
+	if (!size || gap->tail != tail || gap->size != size) {
+		*gap = (struct ring_gap){.tail = tail, .size = size, .since_ns = now_ns};
+		return 0;
+	}
+	if (++gap->passes < GAP_PASSES || now_ns - gap->since_ns < GAP_NS)
+		return 0;
+	if (process_is_stopped(t->pid)) {
+		gap->passes = 0;
+		gap->since_ns = now_ns;
+		return 0;
+	}
+	return size;
+}
+
+void ring_drain(struct target *t, bool dead, uint64_t now_ns,
 		void (*take)(void *arg, const struct ring_record *record, size_t size), void *arg)
 {
-	uint64_t tail = atomic_load_explicit(&t->ring->tail, memory_order_relaxed);
+	uint64_t tail = atomic_load_explicit(&t->ring->tail, memory_order_relaxed), before = tail;
 	uint64_t head = atomic_load_explicit(&t->ring->head, memory_order_acquire);
 	const struct ring_record *record;
 	size_t size;
 
-	while ((size = ring_next(t, tail, head, dead, &record)) > 0) {
-		if (record)
-			take(arg, record, size);
+	for (;;) {
+		while ((size = ring_next(t, tail, head, dead, &record)) > 0) {
+			if (record)
+				take(arg, record, size);
+			ring_release(t, tail, size);
+			tail += size;
+		}
+		size = dead ? 0 : old_gap(t, tail, head, now_ns);
+		if (!size)
+			break;
+		atomic_fetch_add_explicit(&t->ring->lost, 1, memory_order_relaxed);
 		ring_release(t, tail, size);
 		tail += size;
 	}
+	t->stuck = tail == before && head != tail;
 }
 
 size_t ring_fill(const struct target *t)

@@ -16,24 +16,31 @@
 
 #define COMMAND_MAX (256u << 10)
 
-pid_t process_parent(pid_t pid)
+/* What /proc/PID/stat has from the state on, in `text`, or NULL: PID (NAME) STATE PARENT ..., where
+ * the name may hold anything, also a ')'. */
+static char *read_stat(pid_t pid, char *text, size_t size)
 {
-	char path[64], text[512], *at;
+	char path[64], *at;
 	ssize_t n;
 	int fd;
 
 	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
 	fd = open(path, O_RDONLY | O_CLOEXEC);
 	if (fd < 0)
-		return 0;
-	n = io_read_all(fd, text, sizeof(text) - 1);
+		return NULL;
+	n = io_read_all(fd, text, size - 1);
 	close(fd);
-	if (n <= 0)
-		return 0;
-	text[n] = '\0';
-	/* PID (NAME) STATE PARENT: the name may hold anything, also a ')'. */
+	text[n > 0 ? n : 0] = '\0';
 	at = strrchr(text, ')');
-	return at && strlen(at) > 4 ? (pid_t)strtol(at + 4, NULL, 10) : 0;
+	return at && at[1] == ' ' ? at + 2 : NULL;
+}
+
+pid_t process_parent(pid_t pid)
+{
+	char text[1024];
+	const char *at = read_stat(pid, text, sizeof(text));
+
+	return at && *at ? (pid_t)strtol(at + 1, NULL, 10) : 0;
 }
 
 uint64_t process_rss_bytes(pid_t pid)
@@ -63,28 +70,26 @@ _Static_assert(sizeof(struct exit_info) == 64, "exit_info is not what the kernel
 #define EXIT_INFO_GET _IOWR(0xFF, 11, struct exit_info)
 #define EXIT_INFO_CODE (UINT64_C(1) << 3)
 
+bool process_is_stopped(pid_t pid)
+{
+	char text[1024];
+	const char *at = read_stat(pid, text, sizeof(text));
+
+	return at && (*at == 'T' || *at == 't');
+}
+
 /* As long as nobody has waited for it. 0 may also mean that we are not to know. */
 static int zombie_status(pid_t pid)
 {
-	char path[64], state = 0, *at;
 	char text[1024];
-	int status = 0;
-	ssize_t n;
-	int fd;
+	const char *at = read_stat(pid, text, sizeof(text));
+	int status;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (fd < 0)
-		return -1;
-	n = io_read_all(fd, text, sizeof(text) - 1);
-	close(fd);
-	text[n > 0 ? n : 0] = '\0';
-	at = strrchr(text, ')');
-	if (!at || sscanf(at + 1, " %c", &state) != 1 || state != 'Z')
+	if (!at || *at != 'Z')
 		return -1;
 	/* The last field. */
-	at = strrchr(text, ' ');
-	status = (int)strtol(at + 1, NULL, 10);
+	at = strrchr(at, ' ');
+	status = at ? (int)strtol(at + 1, NULL, 10) : 0;
 	return status ? status : -1;
 }
 
@@ -198,23 +203,14 @@ void process_info_release(struct process_info *info)
 
 int process_identity_read(pid_t pid, struct process_identity *identity)
 {
-	char path[64], text[1024], state, *at;
-	size_t n;
-	FILE *f;
+	char text[1024], state;
+	const char *at = read_stat(pid, text, sizeof(text));
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", (int)pid);
-	f = fopen(path, "re");
-	if (!f)
-		return -1;
-	n = fread(text, 1, sizeof(text) - 1, f);
-	fclose(f);
-	text[n] = '\0';
-	at = strrchr(text, ')');
 	memset(identity, 0, sizeof(*identity));
 	/* Fields 3, 22, 26, 28 and 48 of proc(5). */
 	if (!at ||
-	    sscanf(at + 1,
-		   " %c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
+	    sscanf(at,
+		   "%c %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
 		   "%llu %*s %*s %*s %llu %*s %llu %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s %*s "
 		   "%*s %*s %*s %*s %*s %*s %*s %*s %llu",
 		   &state, &identity->start_time, &identity->code, &identity->stack,

@@ -33,6 +33,8 @@ void process_info_complete(struct process_info *info, const char *words, size_t 
 void process_info_release(struct process_info *info);
 
 pid_t process_parent(pid_t pid);
+/* By a signal or a debugger. */
+bool process_is_stopped(pid_t pid);
 /* What it has in memory (RSS) right now, in bytes; 0 when that is not known. */
 uint64_t process_rss_bytes(pid_t pid);
 

@@ -387,8 +387,9 @@ void recording_step(struct recording *r, int timeout_ms)
 	for (size_t i = 0; i < watched; i++) {
 		fds[i + 1].fd = r->targets[i]->pid_fd;
 		fds[i + 1].events = POLLIN;
-		if (ring_fill(r->targets[i]) > RING_DATA_SIZE / 4)
-			timeout_ms = 0;
+		/* At once, where there is something to take. */
+		if (ring_fill(r->targets[i]) > RING_DATA_SIZE / 4 && timeout_ms > 0)
+			timeout_ms = r->targets[i]->stuck ? 1 : 0;
 	}
 	poll(fds, watched + 1, timeout_ms);
 	for (size_t i = 0; i < watched; i++) {

@@ -9,7 +9,8 @@
  * moving `head` (ring_reserve in agent/ring_write.c), fills it, and publishes it by storing the
  * record's size word last (ring_commit); the reader (ring_next in drain_ring.c) stops at the first
  * size word that is 0, zeroes what it consumed and then moves `tail`. So committed records survive
- * the death of the target at any instant, and a writer never waits: no room means `lost` + 1.
+ * the death of the target at any instant, and a writer never waits: no room means `lost` + 1. Space
+ * that nobody fills is stepped over when the target is dead, or after a second (ring_drain).
  *
  * The recorder treats everything here as hostile: sizes, counts and ids are checked when read.
  */

@@ -116,24 +116,14 @@ static void open_wait(struct sampler *s, struct sampled_target *st, struct sampl
 	t->waiting = true;
 }
 
-static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
-		uint64_t now)
+/* Asks a running thread to capture itself, with the request of this number. */
+static void send(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
+		 uint32_t number, uint64_t now)
 {
 	struct ring_header *ring = st->target->ring;
 	struct ring_slot *slot = &st->target->slots[t->slot];
-	uint32_t asked = atomic_load_explicit(&slot->asked, memory_order_relaxed);
+	uint32_t before = atomic_load_explicit(&slot->asked, memory_order_relaxed);
 	siginfo_t info;
-
-	/* Paired with the end of capture() in agent/capture.c. */
-	if (atomic_load_explicit(&slot->answered, memory_order_acquire) != asked) {
-		if (t->clocks.runtime_ns - t->asked_runtime_ns > MISSED_CPU_NS) {
-			t->asked_runtime_ns = t->clocks.runtime_ns;
-			st->queue.missed++;
-		}
-		return;
-	}
-	if (now < t->next_ask_ns)
-		return;
 
 	memset(&info, 0, sizeof(info));
 	info.si_signo = s->options.signal;
@@ -145,7 +135,7 @@ static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thr
 	/* Paired with exec_gate_close() in agent/interpose_exec.c. */
 	atomic_store_explicit(&ring->sending, 1, memory_order_seq_cst);
 	if (!atomic_load_explicit(&ring->closing, memory_order_seq_cst)) {
-		atomic_store_explicit(&slot->asked, asked + 1, memory_order_release);
+		atomic_store_explicit(&slot->asked, number, memory_order_release);
 		t->asked_runtime_ns = t->clocks.runtime_ns;
 		atomic_store_explicit(&slot->asked_cpu_ns, t->clocks.runtime_ns,
 				      memory_order_relaxed);
@@ -153,13 +143,37 @@ static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thr
 				      memory_order_relaxed);
 		if (syscall(SYS_rt_tgsigqueueinfo, st->target->pid, t->probe.tid, s->options.signal,
 			    &info) < 0)
-			atomic_store_explicit(&slot->asked, asked, memory_order_release);
+			atomic_store_explicit(&slot->asked, before, memory_order_release);
 		else
 			t->next_ask_ns = now + (uint64_t)COST_SHARE *
 						       atomic_load_explicit(&slot->cost_ns,
 									    memory_order_relaxed);
 	}
 	atomic_store_explicit(&ring->sending, 0, memory_order_seq_cst);
+}
+
+static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
+		uint64_t now)
+{
+	struct ring_slot *slot = &st->target->slots[t->slot];
+	uint32_t asked = atomic_load_explicit(&slot->asked, memory_order_relaxed);
+
+	/* Paired with the end of capture() in agent/capture.c. */
+	if (atomic_load_explicit(&slot->answered, memory_order_acquire) != asked) {
+		if (t->clocks.runtime_ns - t->asked_runtime_ns <= MISSED_CPU_NS)
+			return;
+		t->asked_runtime_ns = t->clocks.runtime_ns;
+		st->queue.missed++;
+		/* Once more, ever more seldom: who blocks the signal collects them. But who left
+		 * the agent for good (agent_was_left) may not have seen the first one. */
+		if ((t->unanswered & (t->unanswered + 1)) == 0)
+			send(s, st, t, asked, now);
+		t->unanswered++;
+		return;
+	}
+	t->unanswered = 0;
+	if (now >= t->next_ask_ns)
+		send(s, st, t, asked + 1, now);
 }
 
 static void look_at(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,

@@ -24,6 +24,7 @@ struct sampled_thread {
 	uint64_t next_look_ns;
 	uint64_t next_ask_ns;
 	uint64_t asked_runtime_ns;
+	uint32_t unanswered; /* times that a request was found to be missed, one after the other */
 
 	/* of a program without an agent */
 	uint64_t base_cpu_ns;  /* what it had used when it was found */

@@ -22,6 +22,14 @@
 struct drain_target;
 struct sampled_target;
 
+/* Space at the tail of a ring that somebody took and has not begun to fill; see ring_drain. */
+struct ring_gap {
+	uint64_t tail;
+	size_t size; /* 0: there is none */
+	uint64_t since_ns;
+	unsigned passes; /* that found it as it was */
+};
+
 struct target {
 	uint32_t index; /* of the process in the trace; TRACE_NONE before its first event */
 	pid_t pid;      /* as we see it */
@@ -34,6 +42,8 @@ struct target {
 	struct ring_header *ring;
 	struct ring_slot *slots;
 	char *data;
+	struct ring_gap gap;
+	bool stuck;              /* the last pass found the ring not empty, but nothing to take */
 	struct lane_area *lanes; /* of a full recording; NULL: memory is sampled, or not recorded */
 	struct py_layout layout;
 	bool same_namespace;              /* the target's own pids and tids are ours */

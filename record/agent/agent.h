@@ -225,6 +225,8 @@ void agent_leave(const void *pc);
  * the caller counts what is lost. The record becomes visible with ring_commit. */
 struct ring_record *ring_reserve(size_t size);
 void ring_commit(struct ring_record *record, size_t size, unsigned type, unsigned slot);
+/* Whether there is room also for what can wait, such as what was lost before. */
+bool ring_has_room(void);
 /* What the calling thread has reserved and will never commit; the reader would wait for it. */
 void ring_give_up(void);
 

@@ -11,6 +11,9 @@
 
 /* After so many bytes a thread asks again whether recording has begun. */
 #define ASK_AGAIN (16u << 20)
+/* Of owed releases: it may take 1/REPORT_SHARE of the time. */
+#define REPORT_SHARE 32u
+#define REPORT_MAX_NS 1000000000u
 
 _Thread_local struct heap_thread heap_self;
 
@@ -123,6 +126,26 @@ static bool report_free(uint64_t address)
 	return write_release(RING_FREE, address, 0);
 }
 
+/* Looking for them may take milliseconds: only when there is room for many, and for a small part of
+ * the time. */
+static void report_owed(void)
+{
+	static _Atomic uint64_t next_ns;
+	uint64_t next, start;
+
+	if (HEAP_LIKELY(!heap_set_owes()) || !ring_has_room())
+		return;
+	next = atomic_load_explicit(&next_ns, memory_order_relaxed);
+	start = agent_now();
+	if (start < next ||
+	    !atomic_compare_exchange_strong_explicit(&next_ns, &next, start + REPORT_MAX_NS,
+						     memory_order_relaxed, memory_order_relaxed))
+		return;
+	heap_set_report(report_free);
+	atomic_store_explicit(&next_ns, start + REPORT_SHARE * (agent_now() - start),
+			      memory_order_relaxed);
+}
+
 static enum trace_heap_kind kind_of(uint32_t flags)
 {
 	return flags & RING_HEAP_PYTHON ? TRACE_HEAP_PYTHON : TRACE_HEAP_NATIVE;
@@ -148,7 +171,7 @@ void heap_add(const void *block, size_t size, uint32_t flags, const void *pc)
 	if (!is_on() || agent_is_paused() || !agent_enter())
 		return;
 	agent_watch_end();
-	heap_set_report(report_free);
+	report_owed();
 	place = heap_set_add(block, &owed);
 	if (!place) {
 		atomic_fetch_add_explicit(&agent.ring->heap_given_up, 1, memory_order_relaxed);

@@ -210,8 +210,13 @@ static bool report_word(_Atomic uint64_t *word, void *arg)
 	return true;
 }
 
+bool heap_set_owes(void)
+{
+	return atomic_load_explicit(&set.owed, memory_order_relaxed) != 0;
+}
+
 void heap_set_report(bool (*report)(uint64_t address))
 {
-	if (__builtin_expect(atomic_load_explicit(&set.owed, memory_order_relaxed) != 0, 0))
+	if (heap_set_owes())
 		each_word(report_word, &report);
 }

@@ -56,9 +56,9 @@ void heap_set_owe(_Atomic uint64_t *place);
 /* It was not released after all. False: the reader has been told that it was. */
 bool heap_set_unowe(const void *block);
 
+bool heap_set_owes(void);
 /* Hands the released blocks that the reader does not know of to `report`, until it returns false.
- * A thread that gets the address of one meanwhile gives its sample up. Costs next to nothing when
- * nothing is owed. */
+ * A thread that gets the address of one meanwhile gives its sample up. */
 void heap_set_report(bool (*report)(uint64_t address));
 
 /* For ever in the filter, not in the set. */

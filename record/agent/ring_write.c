@@ -42,6 +42,15 @@ struct ring_record *ring_reserve(size_t size)
 	return record;
 }
 
+bool ring_has_room(void)
+{
+	const struct ring_header *ring = agent.ring;
+
+	return atomic_load_explicit(&ring->head, memory_order_relaxed) -
+		       atomic_load_explicit(&ring->tail, memory_order_relaxed) <
+	       RING_DATA_SIZE / 4 * 3;
+}
+
 void ring_commit(struct ring_record *record, size_t size, unsigned type, unsigned slot)
 {
 	size = (size + RING_ALIGN - 1) & ~(size_t)(RING_ALIGN - 1);
