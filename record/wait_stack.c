@@ -212,6 +212,18 @@ static bool is_code_type(struct wait_stack *w, uint64_t type)
 	return true;
 }
 
+/* Of a string that a code object points to: the pointer may be the same and the text another. */
+static int add_hash(struct wait_stack *w, const uint8_t *code, uint32_t field, uint64_t *print)
+{
+	uint64_t string, hash;
+
+	memcpy(&string, code + field, sizeof(string));
+	if (read_paged(w, string + w->target->layout.str_hash, &hash, sizeof(hash)))
+		return -1;
+	*print = mix(*print, hash);
+	return 0;
+}
+
 /* Finds or learns the code object at `code`: index into known, or -1. */
 static int find_code(struct wait_stack *w, uint64_t code)
 {
@@ -243,6 +255,10 @@ static int find_code(struct wait_stack *w, uint64_t code)
 	if (l->code_version != PY_NO_OFFSET) {
 		memcpy(&value, bytes + l->code_version, 4);
 		known.print = mix(known.print, value);
+	} else if (add_hash(w, bytes, l->code_name, &known.print) ||
+		   (l->code_qualname != PY_NO_OFFSET &&
+		    add_hash(w, bytes, l->code_qualname, &known.print))) {
+		return -1;
 	}
 	index = map_get(&w->codes, code);
 	if (index != MAP_NONE && w->known[index].print == known.print)

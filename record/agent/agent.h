@@ -239,7 +239,8 @@ int agent_peek(uint64_t address, void *to, size_t size);
 /* code_table.c */
 struct code_entry {
 	uint64_t code;
-	uint64_t print; /* fingerprint: changes when another code object takes the address */
+	uint64_t places; /* where what it points to is */
+	uint64_t print;  /* fingerprint: changes when another code object takes the address */
 	uint64_t checked_ns;
 	uint64_t bytecode; /* address of the first instruction (3.9, 3.10: of the bytes object's
 			      data) */

@@ -103,22 +103,43 @@ static uint64_t mix(uint64_t h, uint64_t value)
 	return h ^ (h >> 29);
 }
 
-static uint64_t fingerprint(const struct code_view *view)
+/* Of all but the texts. */
+static uint64_t places_of(const struct code_view *view)
 {
 	uint64_t h = mix(view->filename, view->name);
 
 	h = mix(h, view->qualname);
 	h = mix(h, view->line_table);
 	h = mix(h, view->bytecode_object ^ view->units);
-	h = mix(h, (uint64_t)view->version << 32 | (uint32_t)view->first_line);
-	if (!view->version && !agent.guarded) {
-		/* The strings' own hashes: equal pointers may hold another text by now. */
-		h = mix(h, *(const uint64_t *)(uintptr_t)(view->name + agent.layout.str_hash));
-		h = mix(h, *(const uint64_t *)(uintptr_t)(view->filename + agent.layout.str_hash));
-		h = mix(h,
-			*(const uint64_t *)(uintptr_t)(view->line_table + agent.layout.var_size));
+	return mix(h, (uint64_t)view->version << 32 | (uint32_t)view->first_line);
+}
+
+/* Equal pointers may hold other texts by now, so the strings' own hashes go in where there is no
+ * version. there: a moment ago they were read in these places. Returns 0 or -1. */
+static int fingerprint(const struct code_view *view, uint64_t places, bool there, uint64_t *print)
+{
+	const uint64_t strings[] = {view->name, view->qualname ? view->qualname : view->filename};
+	uint64_t value;
+
+	*print = places;
+	if (view->version)
+		return 0;
+	for (int i = 0; i < 2; i++) {
+		uint64_t at = strings[i] + agent.layout.str_hash;
+
+		if (agent.guarded && !there) {
+			if (agent_peek(at, &value, sizeof(value)))
+				return -1;
+		} else {
+			value = *(const uint64_t *)(uintptr_t)at;
+		}
+		*print = mix(*print, value);
 	}
-	return h;
+	if (!agent.guarded) {
+		value = *(const uint64_t *)(uintptr_t)(view->line_table + agent.layout.var_size);
+		*print = mix(*print, value);
+	}
+	return 0;
 }
 
 struct text {
@@ -278,7 +299,7 @@ int code_table_find(uint64_t code, uint64_t now_ns, unsigned slot_index, struct 
 	struct table_slot *slot;
 	struct code_view view;
 	bool found, have, trusted;
-	uint64_t print;
+	uint64_t places, print;
 	int ret;
 
 	slot = probe(table, code, &found);
@@ -286,7 +307,9 @@ int code_table_find(uint64_t code, uint64_t now_ns, unsigned slot_index, struct 
 	trusted = have && now_ns - entry->checked_ns < TRUST_NS;
 	if (view_code(code, trusted, &view))
 		return -1;
-	print = fingerprint(&view);
+	places = places_of(&view);
+	if (fingerprint(&view, places, trusted && places == entry->places, &print))
+		return -1;
 	if (have && print == entry->print) {
 		if (agent.guarded && !trusted)
 			slot->entry.checked_ns = now_ns; /* a racing writer stores as good a time */
@@ -294,6 +317,7 @@ int code_table_find(uint64_t code, uint64_t now_ns, unsigned slot_index, struct 
 	}
 
 	entry->code = code;
+	entry->places = places;
 	entry->print = print;
 	entry->checked_ns = now_ns;
 	if (agent.layout.code_unit_count != PY_NO_OFFSET) {

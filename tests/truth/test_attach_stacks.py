@@ -108,32 +108,37 @@ def outerN():
 '''
 def work():
     n = 0
-    while not over:
+    while not over and n != turns:
         n += 1
         names = {}
         exec(text.replace('N', str(n)), names)
         for i in range(40): names['outer%d' % n]()
 over = []
+turns = int(sys.argv[1]) if len(sys.argv) > 1 else -1
 thread = threading.Thread(target=work)
 thread.start()
 print("ready", flush=True)
 sys.stdin.read()
-over.append(1)
+if turns < 0:
+    over.append(1)
 thread.join()
 print("ran on")
 """
 
 
-@pytest.mark.parametrize("how", ["held", "nonblocking"])
+@pytest.mark.parametrize("how", ["held", "nonblocking", "launched"])
 def test_functions_that_come_and_go(tools, interpreter, tmp_path, how):
     """Code objects are made and freed all the time: what is where another one was has its name."""
     program, trace = tmp_path / "fresh.py", tmp_path / "run.trace"
     program.write_text(FRESH)
-    with running([interpreter.path, str(program)]) as process:
-        done = subprocess.run([tools.recorder, "--pid", str(process.pid), "--duration", "1",
-                               "--rate", "3000", "-o", str(trace),
-                               *(["--nonblocking"] if how == "nonblocking" else [])],
-                              capture_output=True, text=True, timeout=60)
+    if how == "launched":
+        done = tools.record(trace, [interpreter.path, str(program), "8000"], ["--rate", "3000"])
+    else:
+        with running([interpreter.path, str(program)]) as process:
+            done = subprocess.run([tools.recorder, "--pid", str(process.pid), "--duration", "1",
+                                   "--rate", "3000", "-o", str(trace),
+                                   *(["--nonblocking"] if how == "nonblocking" else [])],
+                                  capture_output=True, text=True, timeout=60)
     assert done.returncode == 0, done.stderr
     found = [(line.rpartition(" ")[0].split(";"), float(line.rpartition(" ")[2])) for line in
              tools.convert("-q", "-f", "collapsed", "-o", "-", trace).stdout.splitlines()]
