@@ -19,7 +19,8 @@
 /* What is longer than most pushes only its own line to the right. */
 #define MOST_PLACE 36
 #define MOST_NAME 28
-/* Recorded small blocks that it takes to be sure of a leak: Z_LAST of growth.c, squared, a part. */
+/* Recorded small blocks that it takes to be sure of a leak: growth.c wants Z_LAST squared in a
+ * third. */
 #define BLOCKS_NEEDED 20
 
 bool report_shows_leak(const struct report *r, const struct model_leak *leak)

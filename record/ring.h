@@ -102,7 +102,7 @@ struct ring_header {
 	_Alignas(64) _Atomic uint32_t state; /* enum ring_state */
 	/* exec gate: the agent sets `closing` and then waits, shortly, until `sending` is 0; the
 	 * sampler sets `sending`, looks at `closing`, and only then signals. See exec_gate_close in
-	 * agent/interpose_exec.c and target_signal in sampler.c. */
+	 * agent/interpose_exec.c and signal_thread in sampler.c. */
 	_Atomic uint32_t closing;
 	_Atomic uint32_t sending;
 	_Atomic uint32_t slots_used; /* slots at or above were never used */

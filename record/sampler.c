@@ -117,8 +117,8 @@ static void open_wait(struct sampler *s, struct sampled_target *st, struct sampl
 }
 
 /* Asks a running thread to capture itself, with the request of this number. */
-static void send(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
-		 uint32_t number, uint64_t now)
+static void signal_thread(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,
+			  uint32_t number, uint64_t now)
 {
 	struct ring_header *ring = st->target->ring;
 	struct ring_slot *slot = &st->target->slots[t->slot];
@@ -167,13 +167,13 @@ static void ask(struct sampler *s, struct sampled_target *st, struct sampled_thr
 		/* Once more, ever more seldom: who blocks the signal collects them. But who left
 		 * the agent for good (agent_was_left) may not have seen the first one. */
 		if ((t->unanswered & (t->unanswered + 1)) == 0)
-			send(s, st, t, asked, now);
+			signal_thread(s, st, t, asked, now);
 		t->unanswered++;
 		return;
 	}
 	t->unanswered = 0;
 	if (now >= t->next_ask_ns)
-		send(s, st, t, asked + 1, now);
+		signal_thread(s, st, t, asked + 1, now);
 }
 
 static void look_at(struct sampler *s, struct sampled_target *st, struct sampled_thread *t,

@@ -62,7 +62,7 @@ static void make_sure(void)
 		interpose_exec_start(); /* called before our constructor */
 }
 
-/* For good or until gate_open. Paired with target_signal in sampler.c; bounded,
+/* For good or until gate_open. Paired with signal_thread in sampler.c; bounded,
  * because a recorder that was killed in the middle of a send never clears `sending`. */
 void exec_gate_close(void)
 {
